@@ -1,0 +1,87 @@
+/**
+ * Options described as data: one table gives the command-line flags, the keys of configuration files, their
+ * checks and the help texts.
+ */
+import { checkBoolean, checkFinite, checkInteger, checkOneOf, failRange, failType } from '../checks.js';
+import { createSchedule, parseSchedule, type ScheduleSpec } from './schedules.js';
+
+/** Any value that an option can have. */
+export type OptionValue = number | boolean | string | ScheduleSpec;
+
+/** One option. */
+export interface OptionSpec {
+  /** name in the options object of the library */
+  name: string;
+  /** command-line flag without the dashes, and key in configuration files */
+  flag: string;
+  type: 'number' | 'integer' | 'boolean' | 'choice' | 'string' | 'schedule';
+  /** default as shown in help; undefined: off, or decided by other options */
+  default?: OptionValue;
+  /** smallest value allowed */
+  minimum?: number;
+  /** values must be greater than this */
+  above?: number;
+  maximum?: number;
+  /** values must be less than this */
+  below?: number;
+  choices?: readonly string[];
+  help: string;
+}
+
+/** "a number > 0", "an integer from 1 to 10", ... */
+export function describeOption(spec: OptionSpec): string {
+  switch (spec.type) {
+    case 'boolean':
+      return 'true or false';
+    case 'choice':
+      return `one of ${(spec.choices ?? []).join(', ')}`;
+    case 'schedule':
+      return 'a schedule';
+    case 'string':
+      return 'text';
+    default: {
+      const bounds: string[] = [];
+      if (spec.above !== undefined) bounds.push(`> ${spec.above}`);
+      if (spec.minimum !== undefined) bounds.push(`>= ${spec.minimum}`);
+      if (spec.below !== undefined) bounds.push(`< ${spec.below}`);
+      if (spec.maximum !== undefined) bounds.push(`<= ${spec.maximum}`);
+      return `${spec.type === 'integer' ? 'an integer' : 'a number'}${bounds.length > 0 ? ` ${bounds.join(' and ')}` : ''}`;
+    }
+  }
+}
+
+/**
+ * Checks one value against its schema and returns it in the form that the optimizer takes (a schedule's short text
+ * form becomes its description).
+ */
+export function checkOption(operation: string, spec: OptionSpec, value: unknown): OptionValue {
+  const argument = `--${spec.flag}`;
+  switch (spec.type) {
+    case 'boolean':
+      checkBoolean(operation, argument, value);
+      return value;
+    case 'choice':
+      checkOneOf(operation, argument, value, spec.choices ?? []);
+      return value;
+    case 'string':
+      if (typeof value !== 'string') failType(operation, argument, 'text', value);
+      if (value === '') failRange(operation, argument, 'text that is not empty', value);
+      return value;
+    case 'schedule': {
+      if (typeof value === 'string') return parseSchedule(value);
+      createSchedule(value as ScheduleSpec);
+      return value as ScheduleSpec;
+    }
+    default: {
+      if (spec.type === 'integer') checkInteger(operation, argument, value, -Number.MAX_SAFE_INTEGER);
+      else checkFinite(operation, argument, value);
+      const within =
+        (spec.above === undefined || value > spec.above) &&
+        (spec.minimum === undefined || value >= spec.minimum) &&
+        (spec.below === undefined || value < spec.below) &&
+        (spec.maximum === undefined || value <= spec.maximum);
+      if (!within) failRange(operation, argument, describeOption(spec), value);
+      return value;
+    }
+  }
+}

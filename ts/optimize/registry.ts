@@ -1,0 +1,144 @@
+/**
+ * The optimizers by name, each with the schema of its options. Command-line flags, the keys of configuration
+ * files, their checks, the help texts and the messages about wrong combinations all come from this one table.
+ *
+ * To add an optimizer: write `create<Name>(network, options)` in a file of its own and add its entry below.
+ */
+import { checkObject, checkOneOf } from '../checks.js';
+import type { Network } from '../network/network.js';
+import { createAdam, createAdamW } from './adam.js';
+import { checkOption, type OptionSpec, type OptionValue } from './option-schema.js';
+import type { Optimizer } from './optimizer.js';
+import { createSgd } from './sgd.js';
+
+export interface OptimizerEntry {
+  name: string;
+  /** one line for lists */
+  description: string;
+  /** author and year of the method */
+  source: string;
+  /** when another optimizer is the better choice */
+  whenNotToUse: string;
+  /** 'first' uses gradients only */
+  order: 'first' | 'second';
+  options: readonly OptionSpec[];
+  /** rates tried by `compare` where none is given; empty: nothing to tune */
+  rateGrid: readonly number[];
+  create(network: Network, options: Record<string, unknown>): Optimizer;
+}
+
+const momentum = (value: number): OptionSpec => ({
+  name: 'momentum', flag: 'momentum', type: 'number', default: value, minimum: 0, below: 1, help: 'momentum',
+});
+const rate = (value: number): OptionSpec => ({
+  name: 'rate', flag: 'lr', type: 'number', default: value, above: 0, help: 'learning rate',
+});
+const weightDecay = (value: number, how: string): OptionSpec => ({
+  name: 'weightDecay', flag: 'weight-decay', type: 'number', default: value, minimum: 0, help: `weight decay, ${how}`,
+});
+const clipNorm: OptionSpec = {
+  name: 'clipNorm', flag: 'clip-norm', type: 'number', above: 0, help: 'clip the gradient to this norm (default: off)',
+};
+const schedule: OptionSpec = {
+  name: 'schedule', flag: 'schedule', type: 'schedule', default: 'constant',
+  help: 'constant | step:EVERY[,DECAY] | cosine:TOTAL[,MINIMUM], each with an optional +warmup:STEPS (in steps)',
+};
+const betas: readonly OptionSpec[] = [
+  { name: 'beta1', flag: 'beta1', type: 'number', default: 0.9, minimum: 0, below: 1, help: 'decay of the mean gradient' },
+  { name: 'beta2', flag: 'beta2', type: 'number', default: 0.999, minimum: 0, below: 1, help: 'decay of the mean squared gradient' },
+  { name: 'epsilon', flag: 'epsilon', type: 'number', default: 1e-8, above: 0, help: 'keeps the denominator from zero' },
+];
+
+const entries: readonly OptimizerEntry[] = [
+  {
+    name: 'sgd',
+    description: 'stochastic gradient descent with momentum',
+    source: 'Robbins & Monro 1951; Polyak 1964; Nesterov 1983',
+    whenNotToUse: 'deep narrow or ill-conditioned networks, fits to high precision, or when no time is there to tune the rate',
+    order: 'first',
+    options: [
+      rate(0.01), momentum(0.9),
+      { name: 'nesterov', flag: 'nesterov', type: 'boolean', default: false, help: "Nesterov's momentum" },
+      weightDecay(0, 'added to the gradient'), clipNorm, schedule,
+    ],
+    rateGrid: [0.3, 0.1, 0.03, 0.01],
+    create: (network, options) => createSgd(network, options),
+  },
+  {
+    name: 'adam',
+    description: 'Adam: steps scaled by running moments of the gradient',
+    source: 'Kingma & Ba 2015',
+    whenNotToUse: 'fits to high precision: at a constant rate it settles in a cloud around the minimum',
+    order: 'first',
+    options: [rate(1e-3), ...betas, weightDecay(0, 'added to the gradient'), clipNorm, schedule],
+    rateGrid: [1e-2, 3e-3, 1e-3, 3e-4],
+    create: (network, options) => createAdam(network, options),
+  },
+  {
+    name: 'adamw',
+    description: 'Adam with decoupled weight decay',
+    source: 'Loshchilov & Hutter 2019',
+    whenNotToUse: 'as for adam; without weight decay it is adam',
+    order: 'first',
+    options: [rate(1e-3), ...betas, weightDecay(0.01, 'decoupled from the step'), clipNorm, schedule],
+    rateGrid: [1e-2, 3e-3, 1e-3, 3e-4],
+    create: (network, options) => createAdamW(network, options),
+  },
+];
+
+/** All optimizers, in the order of help texts. */
+export const optimizerEntries: readonly OptimizerEntry[] = entries;
+
+/** Names of all optimizers. */
+export const optimizerNames: readonly string[] = entries.map((entry) => entry.name);
+
+/** The entry of an optimizer. @throws RangeError listing the names there are */
+export function optimizerEntry(name: string): OptimizerEntry {
+  checkOneOf('optimizer', 'name', name, optimizerNames);
+  return entries.find((entry) => entry.name === name) as OptimizerEntry;
+}
+
+/**
+ * Makes an optimizer from its name and options keyed by flag, as the command line and configuration files have them.
+ *
+ * @param settings values by flag, e.g. { lr: 0.1, momentum: 0.9, schedule: 'cosine:1000' }
+ * @throws RangeError for an unknown name, an option that this optimizer does not have (with the list of those it
+ *   has and of the optimizers that have it), or a value out of range
+ */
+export function createOptimizer(name: string, network: Network, settings: Record<string, unknown> = {}): Optimizer {
+  const entry = optimizerEntry(name);
+  return entry.create(network, resolveOptimizerSettings(entry, settings));
+}
+
+/** Checks settings keyed by flag and returns the options object of the optimizer. */
+export function resolveOptimizerSettings(entry: OptimizerEntry, settings: Record<string, unknown>): Record<string, OptionValue> {
+  checkObject('optimizer', 'settings', settings);
+  const options: Record<string, OptionValue> = {};
+  for (const [flag, value] of Object.entries(settings)) {
+    if (value === undefined) continue;
+    const spec = entry.options.find((option) => option.flag === flag);
+    if (spec === undefined) {
+      const others = entries.filter((other) => other.options.some((option) => option.flag === flag)).map((other) => other.name);
+      throw new RangeError(
+        `optimizer '${entry.name}': unknown option --${flag}` +
+          (others.length > 0 ? ` (it belongs to: ${others.join(', ')})` : '') +
+          `; allowed: ${entry.options.map((option) => `--${option.flag}`).join(', ')}`,
+      );
+    }
+    options[spec.name] = checkOption(`optimizer '${entry.name}'`, spec, value);
+  }
+  return options;
+}
+
+/** Every flag of any optimizer once, with the optimizers that have it. */
+export function allOptimizerFlags(): { spec: OptionSpec; optimizers: string[] }[] {
+  const flags = new Map<string, { spec: OptionSpec; optimizers: string[] }>();
+  for (const entry of entries) {
+    for (const spec of entry.options) {
+      const known = flags.get(spec.flag);
+      if (known === undefined) flags.set(spec.flag, { spec, optimizers: [entry.name] });
+      else known.optimizers.push(entry.name);
+    }
+  }
+  return [...flags.values()];
+}

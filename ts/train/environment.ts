@@ -1,0 +1,35 @@
+/** The facts of machine and software that a figure needs beside it. */
+import { readFileSync } from 'node:fs';
+import { availableParallelism, cpus, platform, release, totalmem, arch } from 'node:os';
+import { kernels, type KernelInfo } from '../native/index.js';
+
+export interface Environment {
+  /** version of this package */
+  version: string;
+  node: string;
+  platform: string;
+  cpu: string;
+  cores: number;
+  /** bytes of main memory */
+  memory: number;
+  kernels: KernelInfo;
+}
+
+/** Version of this package, from its package.json. */
+export function packageVersion(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+/** The machine and software of this process. */
+export function describeEnvironment(): Environment {
+  return {
+    version: packageVersion(),
+    node: process.version,
+    platform: `${platform()} ${release()} ${arch()}`,
+    cpu: cpus()[0]?.model.trim() ?? 'unknown',
+    cores: availableParallelism(),
+    memory: totalmem(),
+    kernels: kernels.info(),
+  };
+}

@@ -1,0 +1,83 @@
+/** Loss and accuracy of a network on a data set, in chunks so that memory stays bounded. */
+import type { Dataset } from '../data/dataset.js';
+import type { Batch } from '../network/batch.js';
+import type { Network } from '../network/network.js';
+
+/** Figures of one evaluation: `loss`, and `accuracy` (classes) or `rmse` (values). */
+export type Evaluation = Record<string, number>;
+
+/**
+ * Class of every sample from the outputs of a network, row-major [samples, outputs]: the largest logit, or for
+ * binary cross-entropy with one output the sign of the logit.
+ */
+export function predictClasses(outputs: Float64Array, width: number): Int32Array {
+  const samples = outputs.length / width;
+  const classes = new Int32Array(samples);
+  for (let n = 0; n < samples; n++) {
+    if (width === 1) {
+      classes[n] = outputs[n] > 0 ? 1 : 0;
+      continue;
+    }
+    let best = 0;
+    for (let k = 1; k < width; k++) if (outputs[n * width + k] > outputs[n * width + best]) best = k;
+    classes[n] = best;
+  }
+  return classes;
+}
+
+/** Fraction of samples whose predicted class is the label. */
+export function accuracy(outputs: Float64Array, width: number, labels: ArrayLike<number>): number {
+  const predicted = predictClasses(outputs, width);
+  let right = 0;
+  for (let n = 0; n < predicted.length; n++) if (predicted[n] === labels[n]) right++;
+  return right / predicted.length;
+}
+
+/**
+ * An evaluator of one data set, its batches prepared once. Returns the mean loss over the set, and for class labels
+ * the accuracy, for values the root mean squared error (in the units of the targets times `valueScale`).
+ *
+ * @param chunk samples at a time, default 1024
+ */
+export function createEvaluator(
+  network: Network,
+  dataset: Pick<Dataset, 'samples' | 'features' | 'inputs' | 'labels' | 'values' | 'outputs'>,
+  { chunk = 1024, valueScale }: { chunk?: number; valueScale?: Float64Array } = {},
+): (params: Float64Array) => Evaluation {
+  const { samples, features, labels, values, outputs } = dataset;
+  const parts: { inputs: Float64Array; batch: Batch; from: number; to: number }[] = [];
+  for (let from = 0; from < samples; from += chunk) {
+    const to = Math.min(from + chunk, samples);
+    const inputs = dataset.inputs.subarray(from * features, to * features);
+    const targets = labels !== null ? labels.subarray(from, to) : (values as Float64Array).subarray(from * outputs, to * outputs);
+    parts.push({ inputs, batch: network.batch({ inputs, targets: networkTargets(network, targets) }), from, to });
+  }
+  return (params) => {
+    let loss = 0;
+    let right = 0;
+    let squares = 0;
+    for (const { inputs, batch, from, to } of parts) {
+      loss += (network.evaluate(params, batch).loss * (to - from)) / samples;
+      const out = network.forward(params, inputs);
+      if (labels !== null) right += accuracy(out, network.outputs, labels.subarray(from, to)) * (to - from);
+      else if (values !== null) {
+        for (let i = 0; i < out.length; i++) {
+          const d = (out[i] - values[from * outputs + i]) * (valueScale === undefined ? 1 : valueScale[i % outputs]);
+          squares += d * d;
+        }
+      }
+    }
+    if (labels !== null) return { loss, accuracy: right / samples };
+    return { loss, rmse: Math.sqrt(squares / (samples * outputs)) };
+  };
+}
+
+/** The targets of a data set in the form that the network's loss takes: 0 / 1 as numbers for binary cross-entropy. */
+export function networkTargets(network: Network, targets: Int32Array | Float64Array): Int32Array | Float64Array {
+  if (!(targets instanceof Int32Array) || network.loss === 'cross-entropy') return targets;
+  if (network.loss === 'binary-cross-entropy' && network.outputs === 1) return Float64Array.from(targets);
+  // One-hot rows: least squares (or independent sigmoids) on classes.
+  const rows = new Float64Array(targets.length * network.outputs);
+  for (let n = 0; n < targets.length; n++) rows[n * network.outputs + targets[n]] = 1;
+  return rows;
+}

@@ -1,0 +1,182 @@
+/**
+ * The folder of a run:
+ *
+ *     config.json         the resolved configuration
+ *     environment.json    machine and software
+ *     metrics.jsonl       one record a line: 'step', 'evaluation', 'end'
+ *     checkpoints/        latest.checkpoint (and last-good.checkpoint after a divergence)
+ *     events.out.tfevents.*   the same figures for TensorBoard
+ *     report.html
+ *
+ * Metrics are appended in whole lines. A process that is killed can leave a part of a last line, or lines
+ * later than the last checkpoint; `resumeMetrics` takes both away.
+ */
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { DeepHessianError } from '../errors.js';
+import { ioError, removeLeftovers, writeFileAtomic, writeFileAtomicSync } from '../data/atomic.js';
+import { describeEnvironment } from './environment.js';
+import { EventWriter } from './tensorboard.js';
+import { readCheckpoint, writeCheckpoint, type Checkpoint } from './checkpoint.js';
+import type { EndRecord, EvaluationRecord, StepRecord, TrainEvent } from './trainer.js';
+
+export const checkpointName = 'latest.checkpoint';
+
+export class RunFolder {
+  private lines: string[] = [];
+  private events: EventWriter | null = null;
+  private lastFlush = 0;
+
+  private constructor(readonly path: string) {}
+
+  /**
+   * Makes a new run folder.
+   *
+   * @throws DeepHessianError 'io' when the folder holds a run already or cannot be made
+   */
+  static create(path: string, config: Record<string, unknown>): RunFolder {
+    if (existsSync(join(path, 'config.json'))) {
+      throw new DeepHessianError('io', `${path}: the folder holds a run already; choose another one, or resume it`, { path });
+    }
+    const folder = new RunFolder(path);
+    folder.make();
+    folder.writeJson('config.json', config);
+    folder.writeJson('environment.json', describeEnvironment());
+    return folder;
+  }
+
+  /** Opens the folder of an earlier run to go on with it; records after `step` are dropped. */
+  static resume(path: string, step: number): RunFolder {
+    const folder = new RunFolder(path);
+    folder.make();
+    removeLeftovers(join(path, 'checkpoints'), 0);
+    folder.writeJson('environment.json', describeEnvironment());
+    folder.resumeMetrics(step);
+    return folder;
+  }
+
+  private make(): void {
+    try {
+      mkdirSync(join(this.path, 'checkpoints'), { recursive: true });
+    } catch (error) {
+      throw ioError('making folder', this.path, error);
+    }
+  }
+
+  get metricsFile(): string {
+    return join(this.path, 'metrics.jsonl');
+  }
+
+  get checkpointFile(): string {
+    return join(this.path, 'checkpoints', checkpointName);
+  }
+
+  writeJson(name: string, value: unknown): void {
+    writeFileAtomicSync(join(this.path, name), `${JSON.stringify(value, null, 2)}\n`);
+  }
+
+  /** Adds a record to the metrics and to the TensorBoard file; on the disk within a second. */
+  record(event: TrainEvent): void {
+    this.lines.push(JSON.stringify(event));
+    this.events ??= new EventWriter(this.path);
+    this.events.scalars(event.step, scalarsOf(event));
+    if (performance.now() - this.lastFlush > 1000) this.flush();
+  }
+
+  /** Brings everything recorded to the disk. */
+  flush(): void {
+    this.lastFlush = performance.now();
+    if (this.lines.length > 0) {
+      try {
+        appendFileSync(this.metricsFile, `${this.lines.join('\n')}\n`);
+      } catch (error) {
+        throw ioError('writing', this.metricsFile, error);
+      }
+      this.lines = [];
+    }
+    this.events?.flush();
+  }
+
+  /** Writes the checkpoint after the metrics, so that a checkpoint never runs ahead of its record. */
+  async checkpoint(checkpoint: Checkpoint, name = checkpointName): Promise<string> {
+    this.flush();
+    const path = join(this.path, 'checkpoints', name);
+    await writeCheckpoint(path, checkpoint);
+    return path;
+  }
+
+  async write(name: string, text: string): Promise<string> {
+    const path = join(this.path, name);
+    await writeFileAtomic(path, text);
+    return path;
+  }
+
+  private resumeMetrics(step: number): void {
+    if (!existsSync(this.metricsFile)) return;
+    const kept = readMetrics(this.metricsFile).filter((event) => event.type !== 'end' && event.step <= step);
+    writeFileAtomicSync(this.metricsFile, kept.map((event) => `${JSON.stringify(event)}\n`).join(''));
+  }
+}
+
+function scalarsOf(event: TrainEvent): Record<string, number> {
+  const values: Record<string, number> = { 'time/optimizer_seconds': event.seconds };
+  if (event.type === 'step') {
+    values['train/loss'] = event.loss;
+    values['train/step_norm'] = event.stepNorm;
+    values['train/samples_per_second'] = event.samplesPerSecond;
+    for (const [name, value] of Object.entries(event.figures)) if (typeof value === 'number') values[`optimizer/${name}`] = value;
+  } else {
+    for (const [set, figures] of Object.entries(event.sets)) {
+      for (const [name, value] of Object.entries(figures)) values[`${set}/${name}`] = value;
+    }
+  }
+  return values;
+}
+
+/**
+ * Reads a metrics file. A last line that was cut off by a killed process is left out; any other line that is not a
+ * record is an error.
+ *
+ * @throws DeepHessianError 'io' or 'bad-file', naming the line
+ */
+export function readMetrics(path: string): (StepRecord | EvaluationRecord | EndRecord)[] {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw ioError('reading', path, error);
+  }
+  const lines = text.split('\n');
+  // A whole file ends in a line break: what follows the last one is empty or was cut off.
+  lines.pop();
+  return lines.map((line, i) => {
+    try {
+      const value = JSON.parse(line) as TrainEvent;
+      if (!['step', 'evaluation', 'end'].includes(value.type) || !Number.isInteger(value.step)) throw new Error('not a record');
+      return value;
+    } catch (error) {
+      throw new DeepHessianError('bad-file', `${path}: line ${i + 1} is not a record of a run (${(error as Error).message})`, { path });
+    }
+  });
+}
+
+/**
+ * The checkpoint that `--resume` means: a checkpoint file itself, or the latest one of a run folder.
+ *
+ * @returns the checkpoint and the run folder it belongs to
+ */
+export function findCheckpoint(path: string): { checkpoint: Checkpoint; file: string; folder: string } {
+  let isFolder: boolean;
+  try {
+    isFolder = statSync(path).isDirectory();
+  } catch (error) {
+    throw ioError('opening', path, error);
+  }
+  if (!isFolder) return { checkpoint: readCheckpoint(path), file: path, folder: join(path, '..', '..') };
+  const file = join(path, 'checkpoints', checkpointName);
+  if (!existsSync(file)) {
+    const inside = existsSync(join(path, 'checkpoints')) ? readdirSync(join(path, 'checkpoints')).join(', ') || 'nothing' : 'no such folder';
+    throw new DeepHessianError('io', `${path}: no checkpoint to resume from (checkpoints/: ${inside})`, { path });
+  }
+  return { checkpoint: readCheckpoint(file), file, folder: path };
+}
