@@ -1,0 +1,7 @@
+/** Derivatives of networks: what other folders may use. */
+export type { LayerBlocks } from './layer-blocks.js';
+export { layerBlocksSize } from './layer-blocks.js';
+export type { AffinePoint, CustomPoint, LayerPoint } from './layer-point.js';
+export { Linearization } from './linearization.js';
+export { Network, type LinearizeOptions } from './network.js';
+export type { DiagonalOutputHessian, OutputHessian, SoftmaxOutputHessian } from './output-hessian.js';
