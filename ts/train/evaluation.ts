@@ -1,7 +1,7 @@
 /** Loss and accuracy of a network on a data set, in chunks so that memory stays bounded. */
 import type { Dataset } from '../data/dataset.js';
 import type { Batch } from '../network/batch.js';
-import type { Network } from '../network/network.js';
+import type { Network } from '../derivatives/network.js';
 
 /** Figures of one evaluation: `loss`, and `accuracy` (classes) or `rmse` (values). */
 export type Evaluation = Record<string, number>;
@@ -67,8 +67,10 @@ export function createEvaluator(
         }
       }
     }
-    if (labels !== null) return { loss, accuracy: right / samples };
-    return { loss, rmse: Math.sqrt(squares / (samples * outputs)) };
+    const figures: Evaluation = { loss };
+    if (labels !== null) figures.accuracy = right / samples;
+    else figures.rmse = Math.sqrt(squares / (samples * outputs));
+    return figures;
   };
 }
 

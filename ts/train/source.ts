@@ -7,7 +7,7 @@ import { checkObject, failRange } from '../checks.js';
 import { BatchSampler, type BatchSamplerOptions, type BatchSamplerState } from '../data/batch-sampler.js';
 import { gather, type DataBatch, type Dataset } from '../data/dataset.js';
 import type { Batch } from '../network/batch.js';
-import type { Network } from '../network/network.js';
+import type { Network } from '../derivatives/network.js';
 import { networkTargets } from './evaluation.js';
 
 /** The position of a source, as plain data. */

@@ -9,7 +9,8 @@
  */
 import { checkInteger, checkKeys, checkObject, checkPositive, checkVector, firstNonFinite } from '../checks.js';
 import { DeepHessianError } from '../errors.js';
-import type { Network } from '../network/network.js';
+import type { Batch } from '../network/batch.js';
+import type { Network } from '../derivatives/network.js';
 import type { Optimizer, OptimizerState, StepReport } from '../optimize/optimizer.js';
 import type { BatchSource, SourceState } from './source.js';
 
@@ -100,8 +101,8 @@ export interface TrainerOptions {
   optimizer: Optimizer;
   source: BatchSource;
   budget: Budget;
-  /** evaluates the parameters on named sets; off the clock */
-  evaluate?: (params: Float64Array) => Evaluations | Promise<Evaluations>;
+  /** evaluates the parameters on named sets, at the start, at intervals and (`final`) at the end; off the clock */
+  evaluate?: (params: Float64Array, final: boolean) => Evaluations | Promise<Evaluations>;
   /** seconds of clock between two evaluations, default: only at the end */
   evaluateEverySeconds?: number;
   /** steps between two evaluations */
@@ -199,7 +200,7 @@ export class Trainer {
    *   back to the last good state, which `lastGoodState` holds in full
    */
   async *run(): AsyncGenerator<TrainEvent, EndRecord> {
-    const { optimizer, source, signal, evaluate } = this.options;
+    const { source, signal, evaluate } = this.options;
     const { yieldEvery = 20, heartbeat = Infinity, evaluateEverySeconds = Infinity, evaluateEverySteps = Infinity } = this.options;
     const counters = this.counters;
     let lastPause = performance.now();
@@ -209,6 +210,9 @@ export class Trainer {
     let reason: StopReason | null = null;
     let stalled = 0;
 
+    if (evaluate !== undefined && counters.step === 0) {
+      yield { type: 'evaluation', step: 0, epoch: 0, seconds: 0, sets: await evaluate(this.params, false) };
+    }
     for (;;) {
       reason = this.finished(signal);
       if (reason !== null) break;
@@ -223,7 +227,7 @@ export class Trainer {
       const start = performance.now();
       const fetched = source.next();
       const batch = fetched instanceof Promise ? await fetched : fetched;
-      const report = optimizer.step(this.params, batch);
+      const report = this.step(batch);
       const duration = (performance.now() - start) / 1000;
 
       if (!Number.isFinite(report.loss)) this.diverged(report);
@@ -251,7 +255,7 @@ export class Trainer {
         evaluate !== undefined &&
         (counters.seconds - evaluatedAt.seconds >= evaluateEverySeconds || counters.step - evaluatedAt.step >= evaluateEverySteps)
       ) {
-        const sets = await evaluate(this.params);
+        const sets = await evaluate(this.params, false);
         evaluatedAt = { step: counters.step, seconds: counters.seconds };
         yield { type: 'evaluation', step: counters.step, epoch: counters.epoch, seconds: counters.seconds, sets };
       }
@@ -265,13 +269,23 @@ export class Trainer {
       }
     }
 
-    const sets = evaluate === undefined ? {} : await evaluate(this.params);
+    const sets = evaluate === undefined ? {} : await evaluate(this.params, true);
     const end: EndRecord = {
       type: 'end', reason, step: counters.step, epoch: counters.epoch, seconds: counters.seconds,
       acceptedSteps: counters.accepted, rejectedSteps: counters.rejected, loss: await this.finalLoss(), sets,
     };
     yield end;
     return end;
+  }
+
+  /** One step; parameters that are no longer finite, which the network refuses, count as a loss that is not. */
+  private step(batch: Batch): StepReport {
+    try {
+      return this.options.optimizer.step(this.params, batch);
+    } catch (error) {
+      if (firstNonFinite(this.params) >= 0) return { loss: Number.NaN, accepted: false, stepNorm: 0 };
+      throw error;
+    }
   }
 
   private finished(signal: AbortSignal | undefined): StopReason | null {

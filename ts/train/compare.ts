@@ -1,0 +1,259 @@
+/**
+ * Several optimizers on one problem at equal time on the optimizer's clock, each from the same first parameters and on
+ * the same batches. First-order methods run at every rate of a grid and are judged at the rate that came out best over
+ * all seeds: their tuning costs them nothing here.
+ */
+import { failRange } from '../checks.js';
+import { DeepHessianError } from '../errors.js';
+import { optimizerEntry } from '../optimize/registry.js';
+import { checkSettings, optimizerSettings, resolveSettings, type Settings } from './config.js';
+import { buildBudget, buildExperiment, loadProblem } from './experiment.js';
+import { Trainer, type EndRecord, type Evaluations, type StepRecord, type TrainEvent } from './trainer.js';
+
+/** One method of a comparison. */
+export interface Contestant {
+  /** name in tables, default the optimizer's name */
+  label?: string;
+  optimizer: string;
+  /** options of the optimizer by flag */
+  settings?: Record<string, unknown>;
+  /** rates to try; default: the optimizer's own grid; none for an optimizer without a rate */
+  rates?: readonly number[];
+}
+
+/** One point of a curve. */
+export interface CurvePoint {
+  step: number;
+  seconds: number;
+  loss: number;
+  damping?: number;
+}
+
+/** One run. */
+export interface RunResult {
+  label: string;
+  optimizer: string;
+  rate: number | null;
+  seed: number;
+  /** loss on the training objective at the end; Infinity when it diverged */
+  loss: number;
+  steps: number;
+  accepted: number;
+  rejected: number;
+  seconds: number;
+  reason: EndRecord['reason'] | 'diverged';
+  sets: Evaluations;
+  curve: CurvePoint[];
+}
+
+/** A method's figures over the seeds, at its best rate. */
+export interface MethodSummary {
+  label: string;
+  optimizer: string;
+  /** best rate by the median final loss, null where there is nothing to tune */
+  rate: number | null;
+  /** median, smallest and largest final loss over the seeds */
+  loss: { median: number; minimum: number; maximum: number };
+  /** median steps within the time */
+  steps: number;
+  secondsPerStep: number;
+  /** medians of the last evaluation, by set and figure */
+  sets: Evaluations;
+  /** every rate tried, with its median final loss */
+  rates: { rate: number; loss: number }[];
+}
+
+export interface Comparison {
+  settings: Settings;
+  seeds: number[];
+  /** network and data in words */
+  problem: { data: string; samples: number; features: number; outputs: number; parameters: number; layers: number; batch: string };
+  methods: MethodSummary[];
+  runs: RunResult[];
+}
+
+/** Progress of a comparison. */
+export type CompareEvent =
+  | { type: 'run'; index: number; total: number; label: string; rate: number | null; seed: number; event: TrainEvent }
+  | { type: 'diverged'; index: number; total: number; label: string; rate: number | null; seed: number; message: string };
+
+/** The middle of the sorted values; the mean of the two middle ones for an even count. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  if (sorted.length === 0) return Number.NaN;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/** What a comparison will run: every contestant at every rate and seed. */
+export function planComparison(
+  base: Record<string, unknown>,
+  contestants: readonly Contestant[],
+  seeds: readonly number[],
+): { label: string; rate: number | null; seed: number; settings: Settings }[] {
+  if (contestants.length === 0) failRange('compare', 'optimizers', 'at least one optimizer', contestants);
+  const plan: { label: string; rate: number | null; seed: number; settings: Settings }[] = [];
+  const labels = new Set<string>();
+  const common = checkSettings('compare', base);
+  for (const contestant of contestants) {
+    const entry = optimizerEntry(contestant.optimizer);
+    const label = contestant.label ?? contestant.optimizer;
+    if (labels.has(label)) failRange('compare', 'optimizers', `different labels`, label);
+    labels.add(label);
+    const own = { ...contestant.settings };
+    const tunable = entry.options.some((option) => option.flag === 'lr') && own.lr === undefined;
+    const rates: readonly (number | null)[] = contestant.rates ?? (tunable && entry.rateGrid.length > 0 ? entry.rateGrid : [null]);
+    // Settings for all methods reach those that know them: a comparison with --damping concerns the damped methods only.
+    const shared = Object.fromEntries(Object.entries(optimizerSettings(common)).filter(([flag]) => entry.options.some((o) => o.flag === flag)));
+    const run = Object.fromEntries(Object.entries(common).filter(([flag]) => !(flag in optimizerSettings(common))));
+    for (const rate of rates) {
+      for (const seed of seeds) {
+        const settings = resolveSettings({ ...run, ...shared, ...own, ...(rate === null ? {} : { lr: rate }), optimizer: contestant.optimizer, seed });
+        plan.push({ label, rate: rate ?? (typeof own.lr === 'number' ? own.lr : null), seed, settings });
+      }
+    }
+  }
+  return plan;
+}
+
+/** Least of the points kept in a curve of a run in results and reports. */
+const curvePoints = 400;
+
+/**
+ * Runs a comparison, yielding progress; the return value of the generator is the result.
+ *
+ * @throws DeepHessianError 'aborted' when cancelled: a comparison cut short compares nothing
+ */
+export async function* compare(
+  base: Record<string, unknown>,
+  contestants: readonly Contestant[],
+  seeds: readonly number[] = [1],
+  signal?: AbortSignal,
+): AsyncGenerator<CompareEvent, Comparison> {
+  const plan = planComparison(base, contestants, seeds);
+  const problems = new Map<number, Awaited<ReturnType<typeof loadProblem>>>();
+  const runs: RunResult[] = [];
+  let described: Comparison['problem'] | null = null;
+
+  for (const [index, { label, rate, seed, settings }] of plan.entries()) {
+    let problem = problems.get(seed);
+    if (problem === undefined) {
+      problem = await loadProblem(settings);
+      problems.set(seed, problem);
+    }
+    await warmUp(settings, problem);
+    const experiment = await buildExperiment(settings, problem);
+    const { network, source } = experiment;
+    described ??= {
+      data: problem.train.name, samples: problem.train.samples, features: network.inputs, outputs: network.outputs,
+      parameters: network.parameterCount, layers: network.layers.length,
+      batch: settings['fixed-batch'] === true ? `one fixed batch of ${Math.min(settings['batch-size'] as number, problem.train.samples)}`
+        : settings['full-batch'] === true ? 'full batch' : `shuffled batches of ${settings['batch-size'] as number}`,
+    };
+    const trainer = new Trainer({
+      network, params: experiment.params, optimizer: experiment.optimizer, source, budget: buildBudget(settings),
+      evaluate: experiment.evaluate, heartbeat: 0.1, ...(signal === undefined ? {} : { signal }),
+    });
+    const result: RunResult = {
+      label, optimizer: settings.optimizer as string, rate, seed, loss: Infinity, steps: 0, accepted: 0, rejected: 0,
+      seconds: 0, reason: 'diverged', sets: {}, curve: [],
+    };
+    try {
+      for await (const event of trainer.run()) {
+        yield { type: 'run', index, total: plan.length, label, rate, seed, event };
+        if (event.type === 'step') result.curve.push(curvePoint(event));
+        if (event.type === 'end') {
+          if (event.reason === 'aborted') throw new DeepHessianError('aborted', 'the comparison was cancelled');
+          finish(result, event);
+        }
+      }
+    } catch (error) {
+      if (!(error instanceof DeepHessianError && error.code === 'diverged')) throw error;
+      result.steps = trainer.counters.step;
+      result.seconds = trainer.counters.seconds;
+      result.accepted = trainer.counters.accepted;
+      result.rejected = trainer.counters.rejected;
+      yield { type: 'diverged', index, total: plan.length, label, rate, seed, message: error.message };
+    } finally {
+      experiment.optimizer.dispose?.();
+      await source.dispose?.();
+    }
+    result.curve = thin(result.curve, curvePoints);
+    runs.push(result);
+  }
+  return {
+    settings: plan[0].settings,
+    seeds: [...seeds],
+    problem: described as Comparison['problem'],
+    methods: summarize(runs),
+    runs,
+  };
+}
+
+/** A few steps thrown away, so that no method pays for the compilation of code that the next one finds compiled. */
+async function warmUp(settings: Settings, problem: Awaited<ReturnType<typeof loadProblem>>): Promise<void> {
+  const { network, params, optimizer, source } = await buildExperiment(settings, problem);
+  const budget = { steps: 20, seconds: 0.1 };
+  const trainer = new Trainer({ network, params, optimizer, source, budget });
+  try {
+    for await (const event of trainer.run()) void event;
+  } catch (error) {
+    if (!(error instanceof DeepHessianError && error.code === 'diverged')) throw error;
+  } finally {
+    optimizer.dispose?.();
+    await source.dispose?.();
+  }
+}
+
+function curvePoint(event: StepRecord): CurvePoint {
+  const point: CurvePoint = { step: event.step, seconds: event.seconds, loss: event.smoothedLoss };
+  if (typeof event.figures.damping === 'number') point.damping = event.figures.damping;
+  return point;
+}
+
+function finish(result: RunResult, end: EndRecord): void {
+  result.loss = Number.isFinite(end.loss) ? end.loss : Infinity;
+  result.steps = end.step;
+  result.accepted = end.acceptedSteps;
+  result.rejected = end.rejectedSteps;
+  result.seconds = end.seconds;
+  result.reason = end.reason;
+  result.sets = end.sets;
+  result.curve.push({ step: end.step, seconds: end.seconds, loss: end.loss });
+}
+
+/** At most `most` points, evenly spread in index, the last one included. */
+export function thin<T>(points: readonly T[], most: number): T[] {
+  if (points.length <= most) return [...points];
+  const kept: T[] = [];
+  for (let i = 0; i < most; i++) kept.push(points[Math.round((i * (points.length - 1)) / (most - 1))]);
+  return kept;
+}
+
+/** Medians over seeds, and the best rate of each method, from all runs. */
+export function summarize(runs: readonly RunResult[]): MethodSummary[] {
+  const labels = [...new Set(runs.map((run) => run.label))];
+  return labels.map((label) => {
+    const own = runs.filter((run) => run.label === label);
+    const byRate = [...new Set(own.map((run) => run.rate))].map((rate) => {
+      const group = own.filter((run) => run.rate === rate);
+      return { rate, group, loss: median(group.map((run) => run.loss)) };
+    });
+    const best = byRate.reduce((a, b) => (b.loss < a.loss ? b : a));
+    const losses = best.group.map((run) => run.loss);
+    const steps = median(best.group.map((run) => run.steps));
+    const sets: Evaluations = {};
+    for (const name of Object.keys(best.group[0].sets)) {
+      sets[name] = {};
+      for (const figure of Object.keys(best.group[0].sets[name])) {
+        sets[name][figure] = median(best.group.filter((run) => name in run.sets).map((run) => run.sets[name][figure]));
+      }
+    }
+    return {
+      label, optimizer: best.group[0].optimizer, rate: best.rate,
+      loss: { median: best.loss, minimum: Math.min(...losses), maximum: Math.max(...losses) },
+      steps, secondsPerStep: median(best.group.map((run) => run.seconds / Math.max(1, run.steps))),
+      sets, rates: byRate.filter((entry) => entry.rate !== null).map(({ rate, loss }) => ({ rate: rate as number, loss })),
+    };
+  });
+}

@@ -1,0 +1,206 @@
+/**
+ * The configuration of a training run: one table of options (flag name, type, range, default, help) from which the
+ * command line, configuration files (JSON or YAML, keys named like the flags) and their checks all come. Options of
+ * the optimizer come from the optimizers' own table.
+ *
+ * A configuration is a flat object keyed by flag. Resolving fills the defaults, some of which depend on other options.
+ */
+import { readFileSync } from 'node:fs';
+import { extname } from 'node:path';
+import { checkObject } from '../checks.js';
+import { ioError } from '../data/atomic.js';
+import { dataNames, fileNames, folderNames, generatedNames } from '../data/load.js';
+import { DeepHessianError } from '../errors.js';
+import { activationCodes } from '../native/kernels.js';
+import { checkOption, type OptionSpec, type OptionValue } from '../optimize/option-schema.js';
+import { allOptimizerFlags, optimizerEntry, optimizerNames } from '../optimize/registry.js';
+
+/** An option of the run, under a heading of the help text. */
+export interface RunOption extends OptionSpec {
+  group: 'Data' | 'Network' | 'Training' | 'Run';
+}
+
+/** Values by flag. */
+export type Settings = Record<string, OptionValue>;
+
+const option = (group: RunOption['group'], flag: string, type: OptionSpec['type'], help: string, more: Partial<OptionSpec> = {}): RunOption => ({
+  group, flag, name: flag, type, help, ...more,
+});
+
+/** Options of a run other than those of the optimizer. */
+export const runOptions: readonly RunOption[] = [
+  option('Data', 'data', 'choice', 'what to train on', { choices: dataNames, default: 'spirals' }),
+  option('Data', 'data-dir', 'string', `folder of the data (${folderNames.join(', ')})`),
+  option('Data', 'file', 'string', `file of the data (${fileNames.join(', ')})`),
+  option('Data', 'test-file', 'string', 'file of the test set, read like the first'),
+  option('Data', 'targets', 'string', 'csv: columns to predict, names or numbers from 0 with commas between (default: the last)'),
+  option('Data', 'exclude', 'string', 'csv: columns to leave out'),
+  option('Data', 'task', 'choice', 'csv: what the target is', { choices: ['auto', 'classification', 'regression'], default: 'auto' }),
+  option('Data', 'missing', 'choice', 'csv: what an empty cell does', { choices: ['error', 'drop', 'mean'], default: 'error' }),
+  option('Data', 'points', 'integer', 'generated data: number of samples', { minimum: 2, maximum: 1e8 }),
+  option('Data', 'noise', 'number', 'generated data: deviation of the noise', { minimum: 0 }),
+  option('Data', 'limit', 'integer', 'use at most this many samples of each set', { minimum: 1 }),
+  option('Data', 'image-size', 'integer', 'images: resize to this many pixels a side', { minimum: 1, maximum: 4096 }),
+  option('Data', 'grey', 'boolean', 'images: one grey channel', { default: false }),
+  option('Data', 'normalise', 'choice', 'images: pixels in [0, 1], or mean 0 and deviation 1 by channel', { choices: ['unit', 'standardised'], default: 'standardised' }),
+  option('Data', 'validation', 'number', 'fraction (or count) held out where the data has no test set', { minimum: 0, default: 0 }),
+  option('Data', 'standardise', 'choice', 'shift and scale the columns to mean 0 and deviation 1 (default: all for csv, else none)', { choices: ['none', 'inputs', 'all'] }),
+  option('Data', 'batch-size', 'integer', 'samples a step', { minimum: 1, default: 64 }),
+  option('Data', 'fixed-batch', 'boolean', 'every step sees the same first batch', { default: false }),
+  option('Data', 'full-batch', 'boolean', 'every step sees all training samples (default for generated data and csv)'),
+
+  option('Network', 'num-layers', 'integer', 'weight matrices, the output layer included', { minimum: 1, maximum: 100000, default: 30 }),
+  option('Network', 'hidden-dim', 'integer', 'units of a hidden layer', { minimum: 1, maximum: 1000000, default: 16 }),
+  option('Network', 'activation', 'choice', 'of the hidden layers', { choices: Object.keys(activationCodes), default: 'tanh' }),
+  option('Network', 'residual', 'boolean', 'residual hidden layers after the first: z + act(W z + b)', { default: false }),
+  option('Network', 'no-bias', 'boolean', 'layers without bias', { default: false }),
+  option('Network', 'init', 'choice', 'initialisation', { choices: ['orthogonal', 'xavier', 'he', 'normal'], default: 'orthogonal' }),
+  option('Network', 'gain', 'number', 'factor on the initial weights (default: 1.1 for orthogonal with tanh, else 1)', { above: 0 }),
+  option('Network', 'loss', 'choice', 'default: cross-entropy for classes, mse for values', { choices: ['mse', 'cross-entropy', 'binary-cross-entropy'] }),
+  option('Network', 'l2', 'number', 'adds l2/2 times the sum of squared parameters to the loss', { minimum: 0, default: 0 }),
+
+  option('Training', 'optimizer', 'choice', 'see below', { choices: optimizerNames, default: optimizerNames[0] }),
+  option('Training', 'epochs', 'number', 'stop after this many passes over the data', { above: 0 }),
+  option('Training', 'steps', 'integer', 'stop after this many steps', { minimum: 0 }),
+  option('Training', 'time-budget', 'number', 'stop after this many seconds of optimizer time (default 8 without another limit)', { above: 0 }),
+  option('Training', 'target-loss', 'number', 'stop at this training loss', { above: 0 }),
+  option('Training', 'seed', 'integer', 'of data, initialisation and shuffling', { minimum: 0, maximum: 0xffffffff, default: 1 }),
+
+  option('Run', 'threads', 'integer', 'BLAS threads', { minimum: 1, maximum: 1024, default: 1 }),
+  option('Run', 'device', 'choice', 'where the work is done', { choices: ['cpu'], default: 'cpu' }),
+  option('Run', 'evaluate-every', 'number', 'seconds of optimizer time between evaluations', { above: 0, default: 2 }),
+  option('Run', 'checkpoint-every', 'number', 'seconds between checkpoints', { above: 0, default: 30 }),
+];
+
+const optionsByFlag: ReadonlyMap<string, OptionSpec> = new Map<string, OptionSpec>([
+  ...allOptimizerFlags().map(({ spec }): [string, OptionSpec] => [spec.flag, spec]),
+  ...runOptions.map((spec): [string, OptionSpec] => [spec.flag, spec]),
+]);
+
+/** Every flag that a configuration may hold. */
+export const configFlags: readonly string[] = [...optionsByFlag.keys()];
+
+/** The settings of the optimizer among all settings. */
+export function optimizerSettings(settings: Settings): Settings {
+  const runFlags = new Set(runOptions.map((spec) => spec.flag));
+  return Object.fromEntries(Object.entries(settings).filter(([flag]) => !runFlags.has(flag)));
+}
+
+/** Checks every key and value of a configuration; unknown keys are named, with the nearest known one. */
+export function checkSettings(operation: string, settings: Record<string, unknown>): Settings {
+  checkObject(operation, 'configuration', settings);
+  const checked: Settings = {};
+  for (const [flag, value] of Object.entries(settings)) {
+    if (value === undefined) continue;
+    const spec = optionsByFlag.get(flag);
+    if (spec === undefined) {
+      const near = nearest(flag, configFlags);
+      throw new RangeError(`${operation}: unknown option '${flag}'${near === null ? '' : `, did you mean '${near}'?`}; allowed: ${configFlags.join(', ')}`);
+    }
+    if (spec.type === 'schedule') {
+      // Checked here, but kept in its short text form: that is what files and reports show.
+      checkOption(operation, spec, value);
+      checked[flag] = value as OptionValue;
+    } else {
+      checked[flag] = checkOption(operation, spec, value);
+    }
+  }
+  return checked;
+}
+
+/** The known word within two edits of `word`, or null. */
+export function nearest(word: string, known: readonly string[]): string | null {
+  let best: string | null = null;
+  let least = 3;
+  for (const candidate of known) {
+    const d = editDistance(word, candidate);
+    if (d < least) {
+      least = d;
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+/** Levenshtein distance. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
+    }
+    row = next;
+  }
+  return row[b.length];
+}
+
+/** Data small enough that the full batch is the default. */
+const smallData: readonly unknown[] = [...generatedNames, 'csv', 'npy'];
+
+/**
+ * Fills the defaults and checks what belongs together.
+ *
+ * @throws TypeError or RangeError naming the option
+ */
+export function resolveSettings(given: Record<string, unknown>): Settings {
+  const operation = 'train';
+  const settings = checkSettings(operation, given);
+  const resolved: Settings = {};
+  for (const spec of runOptions) {
+    const value = settings[spec.flag] ?? spec.default;
+    if (value !== undefined) resolved[spec.flag] = value;
+  }
+  for (const [flag, value] of Object.entries(optimizerSettings(settings))) resolved[flag] = value;
+
+  if (settings['fixed-batch'] === true && settings['full-batch'] === true) {
+    throw new RangeError(`${operation}: --fixed-batch and --full-batch exclude each other`);
+  }
+  resolved['full-batch'] ??= settings['fixed-batch'] !== true && settings['batch-size'] === undefined && smallData.includes(resolved.data);
+  resolved.standardise ??= (fileNames as readonly unknown[]).includes(resolved.data) ? 'all' : 'none';
+  resolved.gain ??= resolved.init === 'orthogonal' && resolved.activation === 'tanh' ? 1.1 : 1;
+  if (resolved.epochs === undefined && resolved.steps === undefined) resolved['time-budget'] ??= 8;
+  const needed = (folderNames as readonly unknown[]).includes(resolved.data) ? 'data-dir'
+    : (fileNames as readonly unknown[]).includes(resolved.data) ? 'file' : null;
+  if (needed !== null && resolved[needed] === undefined) {
+    throw new RangeError(`${operation}: expected --${needed} with --data ${String(resolved.data)}, received none`);
+  }
+  // The optimizer's own options are checked now, before any data is read.
+  resolveOptimizer(resolved);
+  return resolved;
+}
+
+/** Checks the optimizer's settings among `settings` against its own table. */
+function resolveOptimizer(settings: Settings): void {
+  const entry = optimizerEntry(settings.optimizer as string);
+  for (const flag of Object.keys(optimizerSettings(settings))) {
+    if (entry.options.some((spec) => spec.flag === flag)) continue;
+    const others = allOptimizerFlags().find((known) => known.spec.flag === flag)?.optimizers ?? [];
+    throw new RangeError(
+      `optimizer '${entry.name}': unknown option --${flag} (it belongs to: ${others.join(', ')}); ` +
+        `allowed: ${entry.options.map((spec) => `--${spec.flag}`).join(', ')}`,
+    );
+  }
+}
+
+/** Reads a JSON or YAML configuration file, by its extension (.json, .yaml, .yml). */
+export async function readConfigFile(path: string): Promise<Record<string, unknown>> {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw ioError('reading', path, error);
+  }
+  const extension = extname(path).toLowerCase();
+  let value: unknown;
+  try {
+    if (extension === '.json') value = JSON.parse(text);
+    else if (extension === '.yaml' || extension === '.yml') value = (await import('yaml')).parse(text);
+    else throw new RangeError(`configuration: expected a name ending in .json, .yaml or .yml, received ${path}`);
+  } catch (error) {
+    if (error instanceof RangeError) throw error;
+    throw new DeepHessianError('bad-file', `${path}: not valid ${extension.slice(1).toUpperCase()} (${(error as Error).message})`, { path });
+  }
+  checkObject(`configuration ${path}`, 'its content', value);
+  return value;
+}

@@ -1,0 +1,178 @@
+/**
+ * From resolved settings to the parts of a run: data, network, first parameters, source of batches, optimizer and
+ * evaluator. The same settings and seed give the same parts, bit for bit.
+ */
+import { take, wholeBatch, fixedBatch, type Dataset } from '../data/dataset.js';
+import { fileNames, folderNames, loadDataset, type DataName, type LoadOptions } from '../data/load.js';
+import type { Standardisation } from '../data/standardise.js';
+import { Network } from '../derivatives/network.js';
+import type { InitialisationName } from '../network/initialise.js';
+import type { LayerSpec } from '../network/layers.js';
+import type { LossName } from '../network/losses.js';
+import type { ActivationName } from '../native/kernels.js';
+import type { Optimizer } from '../optimize/optimizer.js';
+import { createOptimizer } from '../optimize/registry.js';
+import { optimizerSettings, type Settings } from './config.js';
+import { createEvaluator, networkTargets } from './evaluation.js';
+import { fixedSource, sampledSource, type BatchSource } from './source.js';
+import type { Budget, Evaluations } from './trainer.js';
+
+/** The data of a run. */
+export interface Problem {
+  train: Dataset;
+  /** held-out samples, by name: 'test', 'validation' */
+  heldOut: Record<string, Dataset>;
+  /** what was done to the inputs and values, to be kept with the model */
+  standardisation: { inputs: Standardisation; values: Standardisation | null } | null;
+}
+
+/** The loader's request that the settings stand for. */
+export function datasetRequest(settings: Settings): LoadOptions {
+  const data = settings.data as DataName;
+  const request: Record<string, unknown> = { data, seed: settings.seed, standardise: settings.standardise };
+  const pass = (flag: string, name: string): void => {
+    if (settings[flag] !== undefined) request[name] = settings[flag];
+  };
+  pass('limit', 'limit');
+  if ((settings.validation as number) > 0) request.testFraction = settings.validation;
+  if ((folderNames as readonly string[]).includes(data)) {
+    pass('data-dir', 'dataDir');
+    pass('image-size', 'imageSize');
+    pass('grey', 'grey');
+    pass('normalise', 'normalise');
+  } else if ((fileNames as readonly string[]).includes(data)) {
+    pass('file', 'file');
+    pass('test-file', 'testFile');
+    const csv: Record<string, unknown> = { task: settings.task, missing: settings.missing };
+    for (const flag of ['targets', 'exclude']) {
+      if (settings[flag] !== undefined) csv[flag] = columnList(settings[flag] as string);
+    }
+    if (data === 'csv') request.csv = csv;
+  } else {
+    pass('points', 'points');
+    pass('noise', 'noise');
+  }
+  return request as unknown as LoadOptions;
+}
+
+/** "age, 3" -> ['age', 3] */
+function columnList(text: string): (string | number)[] {
+  return text.split(',').map((part) => (/^\d+$/.test(part.trim()) ? Number(part) : part.trim()));
+}
+
+/** Reads or makes the data that the settings name. */
+export async function loadProblem(settings: Settings): Promise<Problem> {
+  const { train, test, standardisation } = await loadDataset(datasetRequest(settings));
+  const own = (folderNames as readonly unknown[]).includes(settings.data) || settings['test-file'] !== undefined;
+  return { train, heldOut: test === null ? {} : { [own ? 'test' : 'validation']: test }, standardisation };
+}
+
+/** The network of the settings, for this data: `num-layers` weight matrices, the output layer included. */
+export function buildNetwork(settings: Settings, train: Dataset): Network {
+  const activation = settings.activation as ActivationName;
+  const bias = settings['no-bias'] !== true;
+  const units = settings['hidden-dim'] as number;
+  const loss = (settings.loss as LossName | undefined) ?? (train.labels === null ? 'mse' : 'cross-entropy');
+  if (loss === 'cross-entropy' && train.labels === null) {
+    throw new RangeError(`train: expected a loss for values (mse or binary-cross-entropy) for --loss, received ${loss} with data '${train.name}'`);
+  }
+  const outputs = loss === 'binary-cross-entropy' && train.labels !== null && train.outputs === 2 ? 1 : train.outputs;
+  const layers: LayerSpec[] = [];
+  for (let l = 0; l < (settings['num-layers'] as number) - 1; l++) {
+    // The first layer changes the width, so it cannot be residual (unless the widths agree).
+    const square = l > 0 || train.features === units;
+    layers.push({ type: settings.residual === true && square ? 'residual' : 'dense', units, activation, bias });
+  }
+  layers.push({ type: 'dense', units: outputs, activation: 'identity', bias });
+  return new Network({ inputs: train.features, loss, layers, l2: settings.l2 as number });
+}
+
+/** The first parameters. */
+export function initialParameters(settings: Settings, network: Network): Float64Array {
+  return network.initialize({
+    seed: settings.seed as number,
+    scheme: settings.init as InitialisationName,
+    gain: settings.gain as number,
+  });
+}
+
+/** The samples that a fixed batch holds, or all training samples. */
+export function trainingSamples(settings: Settings, train: Dataset): Dataset {
+  if (settings['fixed-batch'] !== true) return train;
+  const size = Math.min(settings['batch-size'] as number, train.samples);
+  const batch = fixedBatch(train, size);
+  return {
+    ...train,
+    samples: size,
+    inputs: batch.inputs,
+    labels: batch.targets instanceof Int32Array ? batch.targets : null,
+    values: batch.targets instanceof Float64Array ? batch.targets : null,
+  };
+}
+
+/** Where the batches come from: one fixed batch, the full set, or a shuffled stream. */
+export function buildSource(settings: Settings, network: Network, train: Dataset): BatchSource {
+  if (settings['fixed-batch'] === true || settings['full-batch'] === true) {
+    const whole = wholeBatch(train);
+    return fixedSource(network.batch({ inputs: whole.inputs, targets: networkTargets(network, whole.targets) }));
+  }
+  const batchSize = Math.min(settings['batch-size'] as number, train.samples);
+  return sampledSource(network, train, { batchSize, seed: settings.seed as number, dropLast: true });
+}
+
+/** Samples used in evaluations while a run goes on; the last one takes them all. */
+const sampledEvaluation = 2000;
+
+/** Loss and accuracy (or root mean squared error) on the training samples and every held-out set. */
+export function buildEvaluator(network: Network, train: Dataset, problem: Problem): (params: Float64Array, final: boolean) => Evaluations {
+  const valueScale = problem.standardisation?.values?.scale;
+  const options = valueScale === undefined ? {} : { valueScale };
+  const sets = Object.entries({ train, ...problem.heldOut }).map(([name, dataset]) => {
+    const part = dataset.samples > sampledEvaluation ? take(dataset, sampledEvaluation) : dataset;
+    const quick = createEvaluator(network, part, options);
+    return { name, quick, whole: part === dataset ? quick : null, dataset };
+  });
+  return (params, final) => {
+    const figures: Evaluations = {};
+    for (const { name, quick, whole, dataset } of sets) {
+      // The evaluator of the whole set is made when it is needed: it holds a second copy of the inputs.
+      figures[name] = (final ? (whole ?? createEvaluator(network, dataset, options)) : quick)(params);
+    }
+    return figures;
+  };
+}
+
+/** The limits of the run. */
+export function buildBudget(settings: Settings): Budget {
+  const budget: Budget = {};
+  if (settings.steps !== undefined) budget.steps = settings.steps as number;
+  if (settings.epochs !== undefined) budget.epochs = settings.epochs as number;
+  if (settings['time-budget'] !== undefined) budget.seconds = settings['time-budget'] as number;
+  if (settings['target-loss'] !== undefined) budget.targetLoss = settings['target-loss'] as number;
+  return budget;
+}
+
+/** The parts of one run. */
+export interface Experiment {
+  network: Network;
+  params: Float64Array;
+  optimizer: Optimizer;
+  source: BatchSource;
+  evaluate: (params: Float64Array, final: boolean) => Evaluations;
+  problem: Problem;
+}
+
+/** All parts of a run from its settings; `problem` may be shared between runs. */
+export async function buildExperiment(settings: Settings, problem?: Problem): Promise<Experiment> {
+  const data = problem ?? (await loadProblem(settings));
+  const network = buildNetwork(settings, data.train);
+  const train = trainingSamples(settings, data.train);
+  return {
+    network,
+    params: initialParameters(settings, network),
+    optimizer: createOptimizer(settings.optimizer as string, network, optimizerSettings(settings)),
+    source: buildSource(settings, network, train),
+    evaluate: buildEvaluator(network, train, data),
+    problem: data,
+  };
+}

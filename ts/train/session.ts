@@ -1,0 +1,144 @@
+/**
+ * A training run with its folder: metrics while it goes on, checkpoints at intervals, at the end and when cancelled, and
+ * the way back from a checkpoint.
+ */
+import { DeepHessianError } from '../errors.js';
+import { kernels } from '../native/index.js';
+import { describe } from '../checks.js';
+import { checkSettings, resolveSettings, type Settings } from './config.js';
+import { buildBudget, buildExperiment, type Experiment } from './experiment.js';
+import { findCheckpoint, RunFolder } from './run-folder.js';
+import { Trainer, type EndRecord, type TrainEvent, type TrainerState } from './trainer.js';
+import type { Checkpoint } from './checkpoint.js';
+
+/** Settings that a resumed run may change. */
+export const resumableFlags = [
+  'steps', 'epochs', 'time-budget', 'target-loss', 'threads', 'evaluate-every', 'checkpoint-every',
+] as const;
+
+export class TrainingSession {
+  private lastCheckpoint = performance.now();
+
+  private constructor(
+    readonly settings: Settings,
+    readonly experiment: Experiment,
+    readonly folder: RunFolder,
+    private readonly stored: TrainerState | null,
+  ) {}
+
+  /**
+   * Prepares a new run. Nothing is written before settings and data have been found good.
+   *
+   * @param path the run folder, which must not hold a run
+   */
+  static async start(given: Record<string, unknown>, path: string): Promise<TrainingSession> {
+    const settings = resolveSettings(given);
+    kernels.setThreads(settings.threads as number);
+    const experiment = await buildExperiment(settings);
+    return new TrainingSession(settings, experiment, RunFolder.create(path, settings), null);
+  }
+
+  /**
+   * Goes on from a run folder or checkpoint file.
+   *
+   * @param changes new limits of the run; other settings cannot change
+   */
+  static async resume(path: string, changes: Record<string, unknown> = {}): Promise<TrainingSession> {
+    const { checkpoint, folder } = findCheckpoint(path);
+    for (const flag of Object.keys(changes)) {
+      if (!(resumableFlags as readonly string[]).includes(flag)) {
+        throw new RangeError(`resume: --${flag} cannot change in a resumed run; allowed: ${resumableFlags.map((f) => `--${f}`).join(', ')}`);
+      }
+    }
+    const merged: Settings = { ...checkSettings(`resume ${path}`, checkpoint.config), ...checkSettings('resume', changes) };
+    // A time budget that was only filled in as a default does not outlive a new limit.
+    if (changes.steps !== undefined || changes.epochs !== undefined) {
+      if (changes['time-budget'] === undefined) delete merged['time-budget'];
+    }
+    const settings = resolveSettings(merged);
+    kernels.setThreads(settings.threads as number);
+    const experiment = await buildExperiment(settings);
+    const { state } = checkpoint;
+    const expected = JSON.stringify(experiment.network.toJSON());
+    if (JSON.stringify(checkpoint.network) !== expected || state.params.length !== experiment.network.parameterCount) {
+      throw new DeepHessianError('bad-file', `${path}: the checkpoint's network is not the one its configuration and data give`, {
+        path, parameters: describe(state.params), expected: experiment.network.parameterCount,
+      });
+    }
+    const run = RunFolder.resume(folder, state.counters.step);
+    run.writeJson('config.json', settings);
+    return new TrainingSession(settings, experiment, run, state);
+  }
+
+  /** Steps done before this session. */
+  get startStep(): number {
+    return this.stored?.counters.step ?? 0;
+  }
+
+  /**
+   * Trains to the end of the budget, yielding every record after it has been noted down. A cancelled run leaves a
+   * checkpoint, and so does a finished one (which a larger budget can resume).
+   *
+   * @throws DeepHessianError 'diverged'; the last good state is then in checkpoints/last-good.checkpoint
+   */
+  async *run(signal?: AbortSignal): AsyncGenerator<TrainEvent, EndRecord> {
+    const { settings, experiment, folder } = this;
+    const { network, params, optimizer, source, evaluate } = experiment;
+    const trainer = new Trainer({
+      network, params, optimizer, source, budget: buildBudget(settings), evaluate,
+      evaluateEverySeconds: settings['evaluate-every'] as number, heartbeat: 0.1,
+      ...(signal === undefined ? {} : { signal }),
+    });
+    if (this.stored !== null) trainer.restore(this.stored);
+    this.lastCheckpoint = performance.now();
+    const every = 1000 * (settings['checkpoint-every'] as number);
+    try {
+      for await (const event of trainer.run()) {
+        folder.record(event);
+        if (event.type === 'end') {
+          await folder.checkpoint(this.checkpoint(trainer.state()));
+          yield event;
+          return event;
+        }
+        yield event;
+        if (performance.now() - this.lastCheckpoint > every) {
+          await folder.checkpoint(this.checkpoint(trainer.state()));
+          this.lastCheckpoint = performance.now();
+        }
+      }
+      throw new Error('the trainer ended without an end record');
+    } catch (error) {
+      folder.flush();
+      if (error instanceof DeepHessianError && error.code === 'diverged' && trainer.lastGoodState !== null) {
+        const path = await folder.checkpoint(this.checkpoint(trainer.lastGoodState), 'last-good.checkpoint');
+        throw new DeepHessianError('diverged', `${error.message}; kept in ${path}`, { ...error.details, checkpoint: path }, { cause: error });
+      }
+      throw error;
+    } finally {
+      optimizer.dispose?.();
+      await source.dispose?.();
+    }
+  }
+
+  private checkpoint(state: TrainerState): Checkpoint {
+    const { standardisation, train } = this.experiment.problem;
+    return {
+      config: this.settings,
+      network: JSON.parse(JSON.stringify(this.experiment.network.toJSON())) as unknown,
+      state,
+      extra: {
+        classes: train.classes,
+        featureNames: train.featureNames ?? null,
+        valueNames: train.valueNames ?? null,
+        standardisation: standardisation === null ? null : {
+          inputs: plain(standardisation.inputs),
+          values: standardisation.values === null ? null : plain(standardisation.values),
+        },
+      },
+    };
+  }
+}
+
+function plain({ mean, scale }: { mean: Float64Array; scale: Float64Array }): { mean: number[]; scale: number[] } {
+  return { mean: [...mean], scale: [...scale] };
+}
