@@ -114,6 +114,27 @@ export class Linearization {
     return this.multiply('Linearization.gaussNewtonProducts', v, m, out, true);
   }
 
+  /** J v, the tangent of the outputs, unit-major N x K; without any loss or L2 part. */
+  jacobianProduct(v: Float64Array, out?: Float64Array): Float64Array {
+    const operation = 'Linearization.jacobianProduct';
+    const size = this.samples * this.network.outputs;
+    checkVectorFast(operation, 'v', v, this.network.parameterCount);
+    if (out === undefined) out = new Float64Array(size);
+    else checkLength(operation, 'out', out, size);
+    this.prepared().jacobian(v, out);
+    return out;
+  }
+
+  /** J^T w for w unit-major N x K, length P; without any loss or L2 part. */
+  jacobianTransposedProduct(w: Float64Array, out?: Float64Array): Float64Array {
+    const operation = 'Linearization.jacobianTransposedProduct';
+    checkVectorFast(operation, 'w', w, this.samples * this.network.outputs);
+    if (out === undefined) out = new Float64Array(this.network.parameterCount);
+    else checkLength(operation, 'out', out, this.network.parameterCount);
+    this.prepared().jacobianTransposed(w, out);
+    return out;
+  }
+
   /** out := Q s for unit-major N x K blocks; `out` may be `s`. */
   applyOutputHessian(s: Float64Array, out: Float64Array): void {
     const size = this.samples * this.network.outputs;
@@ -181,7 +202,6 @@ export class Linearization {
     out: Float64Array | undefined,
     gaussNewton: boolean,
   ): Float64Array {
-    this.held();
     const { network } = this;
     if (!Number.isInteger(m) || m < 1) failRange(operation, 'm', 'an integer >= 1', m);
     const p = network.parameterCount;
@@ -189,10 +209,7 @@ export class Linearization {
     if (out === undefined) out = new Float64Array(p * m);
     else checkLength(operation, 'out', out, p * m);
     if (out === v) failRange(operation, 'out', 'an array other than v', out);
-    // Custom blocks call the user's code: have them before the shared workspace is in use.
-    for (const { kind, index } of network.layers) if (kind === 'custom') this.customBlocks(index);
-    this.product ??= new Product(this);
-    this.product.run(v, m, out, gaussNewton);
+    this.prepared().run(v, m, out, gaussNewton);
     if (m === 1) {
       network.addPenaltyProduct(v, out);
     } else {
@@ -200,6 +217,14 @@ export class Linearization {
         network.addPenaltyProduct(v.subarray(j * p, (j + 1) * p), out.subarray(j * p, (j + 1) * p));
     }
     return out;
+  }
+
+  /** The product engine, with custom blocks at hand: they call the user's code, before the shared workspace is in use. */
+  private prepared(): Product {
+    this.held();
+    for (const { kind, index } of this.network.layers) if (kind === 'custom') this.customBlocks(index);
+    this.product ??= new Product(this);
+    return this.product;
   }
 
   private held(): PointStore {

@@ -96,19 +96,42 @@ export class Product {
   /** out := H v (or G v with gaussNewton); v and out are P x m column-major and do not overlap. */
   run(v: Float64Array, m: number, out: Float64Array, gaussNewton: boolean): void {
     const { point, samples, workspace } = this;
-    const { layers, network } = point;
-    workspace.prepare(samples * m);
+    const k = point.network.outputs;
+    this.tangents(v, m);
+    const top = workspace.tangents[point.layers.length - 1];
+    for (let j = 0; j < m; j++) {
+      const o = j * samples * k;
+      multiplyOutputHessian(point.outputHessian, samples, k, top, o, workspace.first, o);
+    }
+    this.adjoints(v, m, out, gaussNewton);
+  }
+
+  /** out := J v, unit-major N x K. */
+  jacobian(v: Float64Array, out: Float64Array): void {
+    this.tangents(v, 1);
+    copy(out.length, this.workspace.tangents[this.point.layers.length - 1], out);
+  }
+
+  /** out := J^T w for w unit-major N x K. */
+  jacobianTransposed(w: Float64Array, out: Float64Array): void {
+    this.workspace.prepare(this.samples);
+    copy(w.length, w, this.workspace.first);
+    this.adjoints(out, 1, out, true);
+  }
+
+  private tangents(v: Float64Array, m: number): void {
+    const { layers } = this.point;
+    this.workspace.prepare(this.samples * m);
     for (let l = 0; l < layers.length; l++) {
       const layer = layers[l];
       if (layer.kind === 'affine') this.affineTangent(layer, l, v, m);
       else this.customTangent(layer, l, v, m);
     }
-    const k = network.outputs;
-    const top = workspace.tangents[layers.length - 1];
-    for (let j = 0; j < m; j++) {
-      const o = j * samples * k;
-      multiplyOutputHessian(point.outputHessian, samples, k, top, o, workspace.first, o);
-    }
+  }
+
+  /** Reads R_L from `first`. The Gauss-Newton form does not read v. */
+  private adjoints(v: Float64Array, m: number, out: Float64Array, gaussNewton: boolean): void {
+    const { layers } = this.point;
     for (let l = layers.length - 1; l >= 0; l--) {
       const layer = layers[l];
       if (layer.kind === 'affine') this.affineAdjoint(layer, l, v, m, out, gaussNewton);
