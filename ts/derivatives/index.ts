@@ -1,4 +1,6 @@
 /** Derivatives of networks: what other folders may use. */
+export { checkLayer } from './check-layer.js';
+export type { BlockCheck, CheckLayerOptions, LayerBlockName, LayerCheck } from './check-layer.js';
 export type { LayerBlocks } from './layer-blocks.js';
 export { layerBlocksSize } from './layer-blocks.js';
 export type { AffinePoint, CustomPoint, LayerPoint } from './layer-point.js';

@@ -222,7 +222,7 @@ export class Linearization {
   /** The product engine, with custom blocks at hand: they call the user's code, before the shared workspace is in use. */
   private prepared(): Product {
     this.held();
-    for (const { kind, index } of this.network.layers) if (kind === 'custom') this.customBlocks(index);
+    for (const index of this.network.customLayers) this.customBlocks(index);
     this.product ??= new Product(this);
     return this.product;
   }

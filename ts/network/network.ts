@@ -49,6 +49,8 @@ export class NetworkModel {
   readonly parameterCount: number;
   /** L2 coefficient of each layer. */
   readonly l2: Float64Array;
+  /** Indices of the custom layers. */
+  readonly customLayers: readonly number[];
   private readonly penalised: boolean;
   private workspace: GradientWorkspace | null = null;
 
@@ -75,6 +77,7 @@ export class NetworkModel {
       );
     }
     this.parameterCount = last.parameterOffset + last.parameterCount;
+    this.customLayers = this.layers.filter((layer) => layer.kind === 'custom').map((layer) => layer.index);
     this.l2 = resolveL2(operation, options.l2, this.layers.length);
     this.penalised = this.l2.some((value) => value > 0);
   }
