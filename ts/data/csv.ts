@@ -1,0 +1,486 @@
+/**
+ * CSV and TSV tables to data sets, in one pass with memory for the chosen columns only.
+ *
+ * The chosen cells are held as one row-major [rows, columns] matrix of float64 (text cells as category codes) that
+ * grows by doubling; at the end categories are sorted, text inputs spread to one column a category, and gaps filled.
+ */
+import { checkInteger, checkOneOf, failRange, failType } from '../checks.js';
+import { DeepHessianError } from '../errors.js';
+import { badFile, checkFits } from './bytes.js';
+import { openRecords, parseNumber, type Delimiter, type TextRecord } from './csv-records.js';
+import { makeDataset, type Dataset } from './dataset.js';
+import { checkOptions } from './options.js';
+
+/** A column by its name in the header or its index from 0; negative indices count from the end. */
+export type ColumnReference = string | number;
+
+export interface CsvOptions {
+  /** Default: told from the first record (comma, semicolon, tab, bar, or runs of blanks). */
+  delimiter?: Delimiter;
+  /** Whether the first record holds names. Default 'auto': yes when it holds no number and the second record does. */
+  header?: boolean | 'auto';
+  /** Lines to leave out before the first record. Default 0. */
+  skipRows?: number;
+  /** Lines that begin with this text are left out. Default: none. */
+  comment?: string;
+  /** Input columns. Default: all that are neither targets nor excluded. */
+  inputs?: readonly ColumnReference[];
+  /** Target columns. Default: the last one that is not excluded. */
+  targets?: readonly ColumnReference[];
+  /** Columns to leave out (an identifier). */
+  exclude?: readonly ColumnReference[];
+  /** Columns to take as categories although they look like numbers. */
+  categorical?: readonly ColumnReference[];
+  /** 'auto': classification for one text (or `categorical`) target, else regression. Default 'auto'. */
+  task?: 'auto' | 'classification' | 'regression';
+  /**
+   * What an empty cell does. 'error' (default); 'drop': its row is left out; 'mean': an input gets its column's mean
+   * (a text input the shares of its categories), a missing target is still an error.
+   */
+  missing?: 'error' | 'drop' | 'mean';
+  /** Texts that count as empty. Default '', '?', 'NA', 'N/A', 'NaN', 'nan', 'null', 'NULL'. */
+  missingValues?: readonly string[];
+  /** Most categories of one column. Default 1000. */
+  maxCategories?: number;
+  /** At most this many rows. Default: all. */
+  limit?: number;
+  /** Bound on the size after unpacking, in bytes. Default 4 GiB. */
+  maxBytes?: number;
+  /** Read the file as an earlier one was read (a test set): its columns, categories and means. */
+  schema?: CsvSchema;
+}
+
+/** One chosen column, as plain JSON data. */
+export interface CsvColumn {
+  name: string;
+  index: number;
+  /** Sorted categories of a text column; `null` for numbers. */
+  categories: string[] | null;
+  /** Mean of each input column that this column gives (one, or one a category). */
+  means: number[];
+}
+
+/** How a file was read: keep it with a model to read other files in the same way. Plain JSON data. */
+export interface CsvSchema {
+  delimiter: Delimiter;
+  header: boolean;
+  skipRows: number;
+  /** Cells of a record. */
+  columns: number;
+  task: 'classification' | 'regression';
+  inputs: CsvColumn[];
+  targets: CsvColumn[];
+}
+
+const operation = 'readCsv';
+const optionNames = [
+  'delimiter',
+  'header',
+  'skipRows',
+  'comment',
+  'inputs',
+  'targets',
+  'exclude',
+  'categorical',
+  'task',
+  'missing',
+  'missingValues',
+  'maxCategories',
+  'limit',
+  'maxBytes',
+  'schema',
+] as const;
+const defaultMissing = ['', '?', 'NA', 'N/A', 'NaN', 'nan', 'null', 'NULL'];
+
+/** A column while it is read. */
+interface Reading {
+  name: string;
+  index: number;
+  target: boolean;
+  /** Unknown until the first cell that is not missing. */
+  kind: 'number' | 'category' | null;
+  codes: Map<string, number>;
+  fixed: CsvColumn | null;
+}
+
+/**
+ * Reads a CSV or TSV file (gzipped too).
+ *
+ * A column is text when its first cell that is not missing is no number, or when `categorical` names it; a text cell
+ * further down a column of numbers is an error with its line and column. Text inputs become one 0/1 column a
+ * category ('colour=red'), sorted; a text target gives class labels.
+ *
+ * @throws DeepHessianError 'bad-file' naming file, line and column; 'io' for a missing file; RangeError for a column
+ * that does not exist or options that contradict each other
+ * @example
+ * const { dataset, schema } = await readCsv('train.csv', { targets: ['price'], exclude: ['id'], missing: 'mean' });
+ * const test = await readCsv('test.csv', { schema });
+ */
+export async function readCsv(
+  path: string,
+  options: CsvOptions = {},
+): Promise<{ dataset: Dataset; schema: CsvSchema }> {
+  checkCsvOptions(options);
+  const { schema } = options;
+  const missing = options.missing ?? 'error';
+  const isMissing = new Set(options.missingValues ?? defaultMissing);
+  const maxCategories = options.maxCategories ?? 1000;
+  const limit = options.limit ?? Infinity;
+  const skipRows = schema?.skipRows ?? options.skipRows ?? 0;
+  const { delimiter, records } = await openRecords(path, {
+    delimiter: schema?.delimiter ?? options.delimiter,
+    skipRows,
+    comment: options.comment,
+    maxBytes: options.maxBytes ?? 4 * 2 ** 30,
+  });
+  try {
+    const first = await next(records);
+    if (!first) throw badFile(path, 'at least one record', 'none');
+    const second = await next(records);
+    const header = schema?.header ?? decideHeader(options.header ?? 'auto', first, second);
+    const width = schema?.columns ?? first.cells.length;
+    const names = columnNames(path, first, header, width);
+    const columns = schema ? fromSchema(path, schema, names, header) : chooseColumns(options, names, header);
+    const matrix = new GrowingMatrix(path, columns.length);
+
+    const take = (record: TextRecord): void => {
+      if (record.cells.length !== width) {
+        throw badFile(`${path}, line ${record.line}`, `${width} columns`, `${record.cells.length}`);
+      }
+      const row = matrix.push();
+      for (let c = 0; c < columns.length; c++) {
+        const column = columns[c];
+        const text = record.cells[column.index];
+        const where = (): string => `${path}, line ${record.line}, column ${column.index + 1} ('${column.name}')`;
+        if (isMissing.has(text)) {
+          if (missing === 'drop') return matrix.pop();
+          if (missing === 'error' || column.target) {
+            const hint = missing === 'error' ? ` (missing: 'drop' or 'mean' lets it pass)` : '';
+            throw badFile(
+              where(),
+              column.target ? 'a target' : 'a value',
+              `an empty cell${text && ` "${text}"`}${hint}`,
+            );
+          }
+          matrix.data[row + c] = NaN;
+          continue;
+        }
+        column.kind ??= parseNumber(text) === null ? 'category' : 'number';
+        matrix.data[row + c] =
+          column.kind === 'number' ? readNumber(text, where) : code(column, text, maxCategories, where);
+      }
+    };
+    if (!header) take(first);
+    if (second && matrix.rows < limit) take(second);
+    while (matrix.rows < limit) {
+      const record = await next(records);
+      if (!record) break;
+      take(record);
+    }
+    if (matrix.rows === 0) throw badFile(path, 'at least one whole row', 'none');
+    return assemble(path, matrix, columns, { delimiter, header, skipRows, width }, options);
+  } finally {
+    await records.return();
+  }
+}
+
+async function next(records: AsyncGenerator<TextRecord, void, undefined>): Promise<TextRecord | null> {
+  const { value, done } = await records.next();
+  return done ? null : value;
+}
+
+function checkCsvOptions(options: CsvOptions): void {
+  checkOptions(operation, options, optionNames);
+  if (options.delimiter !== undefined) {
+    checkOneOf(operation, 'delimiter', options.delimiter, [',', ';', '\t', '|', 'blanks'] as const);
+  }
+  if (options.header !== undefined && options.header !== 'auto' && typeof options.header !== 'boolean') {
+    failType(operation, 'header', `true, false or 'auto'`, options.header);
+  }
+  if (options.skipRows !== undefined) checkInteger(operation, 'skipRows', options.skipRows);
+  if (options.task !== undefined) {
+    checkOneOf(operation, 'task', options.task, ['auto', 'classification', 'regression'] as const);
+  }
+  if (options.missing !== undefined)
+    checkOneOf(operation, 'missing', options.missing, ['error', 'drop', 'mean'] as const);
+  if (options.maxCategories !== undefined) checkInteger(operation, 'maxCategories', options.maxCategories, 1);
+  if (options.limit !== undefined) checkInteger(operation, 'limit', options.limit, 1);
+  if (options.maxBytes !== undefined) checkInteger(operation, 'maxBytes', options.maxBytes, 1);
+  if (options.schema) {
+    for (const name of [
+      'inputs',
+      'targets',
+      'exclude',
+      'categorical',
+      'task',
+      'delimiter',
+      'header',
+      'skipRows',
+    ] as const) {
+      if (options[name] !== undefined) failRange(operation, name, 'nothing beside a schema', options[name]);
+    }
+  }
+}
+
+function decideHeader(header: boolean | 'auto', first: TextRecord, second: TextRecord | null): boolean {
+  if (header !== 'auto') return header;
+  const isNumber = (text: string): boolean => parseNumber(text) !== null;
+  return !first.cells.some(isNumber) && second !== null && second.cells.some(isNumber);
+}
+
+function columnNames(path: string, first: TextRecord, header: boolean, width: number): string[] {
+  if (!header) return Array.from({ length: width }, (_, i) => `column${i}`);
+  const names = first.cells.map((cell) => cell.trim());
+  if (names.length !== width) throw badFile(`${path}, line ${first.line}`, `${width} columns`, `${names.length}`);
+  const seen = new Set<string>();
+  names.forEach((name, i) => {
+    if (name === '') throw badFile(`${path}, line ${first.line}`, `a name for column ${i + 1}`, 'an empty cell');
+    if (seen.has(name)) throw badFile(`${path}, line ${first.line}`, 'different column names', `'${name}' twice`);
+    seen.add(name);
+  });
+  return names;
+}
+
+/** Index of a column; a text of digits is an index where no column has that name. */
+function resolve(reference: ColumnReference, names: readonly string[], header: boolean, argument: string): number {
+  if (typeof reference === 'string') {
+    const at = names.indexOf(reference);
+    if (at >= 0) return at;
+    if (/^-?\d+$/.test(reference)) return resolve(Number(reference), names, header, argument);
+    const shown = names.slice(0, 20).join(', ') + (names.length > 20 ? ', ..' : '');
+    failRange(
+      operation,
+      argument,
+      header ? `one of the columns ${shown}` : 'an index (the file has no header)',
+      reference,
+    );
+  }
+  if (!Number.isInteger(reference) || reference < -names.length || reference >= names.length) {
+    failRange(operation, argument, `a column from ${-names.length} to ${names.length - 1}`, reference);
+  }
+  return reference < 0 ? names.length + reference : reference;
+}
+
+function chooseColumns(options: CsvOptions, names: readonly string[], header: boolean): Reading[] {
+  const indices = (list: readonly ColumnReference[] | undefined, argument: string): number[] => {
+    if (list !== undefined && !Array.isArray(list)) failType(operation, argument, 'an array of columns', list);
+    return (list ?? []).map((reference, i) => resolve(reference, names, header, `${argument}[${i}]`));
+  };
+  const excluded = new Set(indices(options.exclude, 'exclude'));
+  const categorical = new Set(indices(options.categorical, 'categorical'));
+  let targets = indices(options.targets, 'targets');
+  const asked = indices(options.inputs, 'inputs');
+  if (options.targets === undefined) {
+    const last = [...names.keys()].reverse().find((i) => !excluded.has(i) && !asked.includes(i));
+    targets = last === undefined ? [] : [last];
+  }
+  const isTarget = new Set(targets);
+  const inputs = options.inputs ? asked : [...names.keys()].filter((i) => !isTarget.has(i) && !excluded.has(i));
+  if (targets.length === 0) failRange(operation, 'targets', 'at least one column', options.targets);
+  if (inputs.length === 0) failRange(operation, 'inputs', 'at least one column', options.inputs);
+  const chosen = [...inputs, ...targets];
+  const twice = chosen.find((index, i) => chosen.indexOf(index) !== i);
+  if (twice !== undefined) failRange(operation, 'inputs and targets', 'different columns', names[twice]);
+  const both = chosen.find((index) => excluded.has(index));
+  if (both !== undefined) failRange(operation, 'exclude', 'columns that are not inputs or targets', names[both]);
+  if (options.task === 'classification') {
+    if (targets.length !== 1) failRange(operation, 'targets', 'one column for classification', targets);
+    categorical.add(targets[0]);
+  }
+  return chosen.map((index, c) => ({
+    name: names[index],
+    index,
+    target: c >= inputs.length,
+    kind: categorical.has(index) ? 'category' : null,
+    codes: new Map(),
+    fixed: null,
+  }));
+}
+
+function fromSchema(path: string, schema: CsvSchema, names: readonly string[], header: boolean): Reading[] {
+  const columns = [...schema.inputs, ...schema.targets];
+  return columns.map((column, c) => {
+    if (header && names[column.index] !== column.name) {
+      throw badFile(path, `'${column.name}' as column ${column.index + 1}`, `'${names[column.index]}'`);
+    }
+    return {
+      name: column.name,
+      index: column.index,
+      target: c >= schema.inputs.length,
+      kind: column.categories ? 'category' : 'number',
+      codes: new Map((column.categories ?? []).map((text, k) => [text, k])),
+      fixed: column,
+    };
+  });
+}
+
+function readNumber(text: string, where: () => string): number {
+  const value = parseNumber(text);
+  if (value === null) throw badFile(where(), 'a number', `"${text.slice(0, 40)}"`);
+  if (!Number.isFinite(value)) throw badFile(where(), 'a finite number', `"${text.slice(0, 40)}"`);
+  return value;
+}
+
+function code(column: Reading, text: string, maxCategories: number, where: () => string): number {
+  const known = column.codes.get(text);
+  if (known !== undefined) return known;
+  if (column.fixed) {
+    const list = (column.fixed.categories ?? []).slice(0, 10).join(', ');
+    throw badFile(
+      where(),
+      `one of the categories of the first file (${list}${column.codes.size > 10 ? ', ..' : ''})`,
+      `"${text}"`,
+    );
+  }
+  const next = column.codes.size;
+  if (next >= maxCategories) {
+    throw badFile(
+      where(),
+      `at most ${maxCategories} different texts in a column (exclude it otherwise)`,
+      `"${text}" as one more`,
+    );
+  }
+  column.codes.set(text, next);
+  return next;
+}
+
+/** Row-major rows of a fixed width, grown by doubling. */
+class GrowingMatrix {
+  data: Float64Array;
+  rows = 0;
+
+  constructor(
+    private readonly path: string,
+    private readonly columns: number,
+  ) {
+    this.data = new Float64Array(1024 * columns);
+  }
+
+  /** Adds a row and gives its offset. */
+  push(): number {
+    const at = this.rows * this.columns;
+    if (at + this.columns > this.data.length) {
+      checkFits(this.path, this.data.length * 2 * 8);
+      const wider = new Float64Array(this.data.length * 2);
+      wider.set(this.data);
+      this.data = wider;
+    }
+    this.rows++;
+    return at;
+  }
+
+  pop(): void {
+    this.rows--;
+  }
+}
+
+/** Categories in order: by value when all are numbers, else by code unit. */
+function sortCategories(texts: string[]): string[] {
+  const numeric = texts.every((text) => parseNumber(text) !== null);
+  return texts.sort((a, b) =>
+    numeric && Number(a) !== Number(b) ? Number(a) - Number(b) : a < b ? -1 : a > b ? 1 : 0,
+  );
+}
+
+function assemble(
+  path: string,
+  matrix: GrowingMatrix,
+  columns: Reading[],
+  layout: { delimiter: Delimiter; header: boolean; skipRows: number; width: number },
+  options: CsvOptions,
+): { dataset: Dataset; schema: CsvSchema } {
+  const { rows, data } = matrix;
+  const width = columns.length;
+  const done: CsvColumn[] = columns.map((column, c) => {
+    if (column.fixed) return column.fixed;
+    if (column.kind === null)
+      throw badFile(path, `a value in column ${column.index + 1} ('${column.name}')`, 'only empty cells');
+    if (column.kind === 'number') return { name: column.name, index: column.index, categories: null, means: [] };
+    const old = [...column.codes.keys()];
+    const categories = sortCategories([...old]);
+    const place = new Map(categories.map((text, k) => [text, k]));
+    const recode = old.map((text) => place.get(text) ?? 0);
+    for (let n = 0; n < rows; n++) {
+      const value = data[n * width + c];
+      if (!Number.isNaN(value)) data[n * width + c] = recode[value];
+    }
+    return { name: column.name, index: column.index, categories, means: [] };
+  });
+  const inputCount = columns.filter((column) => !column.target).length;
+  const inputs = done.slice(0, inputCount);
+  const targets = done.slice(inputCount);
+  const featureNames: string[] = [];
+  const start: number[] = [];
+  for (const column of inputs) {
+    start.push(featureNames.length);
+    if (column.categories) featureNames.push(...column.categories.map((text) => `${column.name}=${text}`));
+    else featureNames.push(column.name);
+  }
+  const features = featureNames.length;
+  checkFits(path, rows * features * 8);
+  const out = new Float64Array(rows * features);
+  inputs.forEach((column, c) => {
+    const span = column.categories?.length ?? 1;
+    if (!options.schema) column.means = columnMeans(path, data, rows, width, c, column);
+    for (let n = 0; n < rows; n++) {
+      const value = data[n * width + c];
+      const at = n * features + start[c];
+      if (Number.isNaN(value)) for (let k = 0; k < span; k++) out[at + k] = column.means[k];
+      else if (column.categories) out[at + value] = 1;
+      else out[at] = value;
+    }
+  });
+  const textTargets = targets.filter((column) => column.categories);
+  if (textTargets.length > 0 && targets.length > 1) {
+    throw badFile(path, 'numbers in every one of several target columns', `text in '${textTargets[0].name}'`);
+  }
+  const task = textTargets.length > 0 ? 'classification' : 'regression';
+  if (options.task === 'regression' && task === 'classification') {
+    throw badFile(path, `numbers in target column '${targets[0].name}' (task: 'regression')`, 'text');
+  }
+  const labels = task === 'classification' ? new Int32Array(rows) : null;
+  const values = labels ? null : new Float64Array(rows * targets.length);
+  for (let n = 0; n < rows; n++) {
+    for (let k = 0; k < targets.length; k++) {
+      const value = data[n * width + inputCount + k];
+      if (labels) labels[n] = value;
+      else if (values) values[n * targets.length + k] = value;
+    }
+  }
+  const classes = labels ? targets[0].categories : null;
+  const name = path.replace(/^.*[\\/]/, '');
+  const dataset = makeDataset({
+    name,
+    features,
+    inputs: out,
+    labels,
+    classes,
+    values,
+    outputs: classes ? classes.length : targets.length,
+    featureNames,
+    ...(values ? { valueNames: targets.map((column) => column.name) } : {}),
+  });
+  const { delimiter, header, skipRows, width: cells } = layout;
+  return { dataset, schema: { delimiter, header, skipRows, columns: cells, task, inputs, targets } };
+}
+
+function columnMeans(
+  path: string,
+  data: Float64Array,
+  rows: number,
+  width: number,
+  c: number,
+  column: CsvColumn,
+): number[] {
+  const sums = new Array<number>(column.categories?.length ?? 1).fill(0);
+  let count = 0;
+  for (let n = 0; n < rows; n++) {
+    const value = data[n * width + c];
+    if (Number.isNaN(value)) continue;
+    count++;
+    if (column.categories) sums[value]++;
+    else sums[0] += value;
+  }
+  if (count === 0) throw new DeepHessianError('bad-file', `${path}: column '${column.name}' holds only empty cells`);
+  return sums.map((sum) => sum / count);
+}

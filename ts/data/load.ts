@@ -1,0 +1,179 @@
+/**
+ * One door to all data: a name and options to training and test set.
+ */
+import { stat } from 'node:fs/promises';
+import { checkFinite, checkOneOf, failRange, failType } from '../checks.js';
+import { DeepHessianError } from '../errors.js';
+import { readCifar10 } from './cifar10.js';
+import { readCsv, type CsvOptions, type CsvSchema } from './csv.js';
+import { split, take, type Dataset } from './dataset.js';
+import { friedman, sinc, spirals, teacher } from './generated.js';
+import { readMnist } from './idx.js';
+import type { ImageOptions } from './images.js';
+import { checkOptions } from './options.js';
+import { standardise, type Standardisation } from './standardise.js';
+
+/** Data that are made from a seed. */
+export const generatedNames = ['spirals', 'sinc', 'friedman1', 'friedman2', 'friedman3', 'teacher'] as const;
+/** Data that are read from a folder (`dataDir`). */
+export const folderNames = ['cifar10', 'mnist'] as const;
+/** Data that are read from a file (`file`). */
+export const fileNames = ['csv'] as const;
+export const dataNames = [...generatedNames, ...folderNames, ...fileNames] as const;
+export type DataName = (typeof dataNames)[number];
+
+export interface LoadOptions {
+  data: DataName;
+  /** Folder of `cifar10` and `mnist`. */
+  dataDir?: string;
+  /** File of `csv`. */
+  file?: string;
+  /** A second file as test set, read with the first one's columns and categories. */
+  testFile?: string;
+  /** Images: height and width of the inputs. Default: as they are. */
+  imageSize?: number;
+  /** Images: one grey channel. Default false. */
+  grey?: boolean;
+  /** Images: {@link ImageOptions.normalise}. Default 'unit'. */
+  normalise?: ImageOptions['normalise'];
+  /** At most this many samples of each set (the first ones). Default: all. */
+  limit?: number;
+  /** Generated data: points. Default: that of the generator. */
+  points?: number;
+  /** Generated data: noise. Default: that of the generator. */
+  noise?: number;
+  /** Spirals: turns. */
+  turns?: number;
+  /** Teacher network: inputs, hidden widths, outputs. */
+  widths?: readonly number[];
+  /** Seed of generated data and of the split. Default 0. */
+  seed?: number;
+  /** CSV: how to read it. */
+  csv?: Omit<CsvOptions, 'schema' | 'limit'>;
+  /** Where there is no test set, split off this fraction (< 1) or count as one. Default 0: no test set then. */
+  testFraction?: number;
+  /**
+   * 'inputs': zero mean and unit deviation by the training set's figures; 'all': regression values too; 'none'.
+   * Default 'inputs' for `csv`, else 'none'.
+   */
+  standardise?: 'none' | 'inputs' | 'all';
+}
+
+export interface LoadedData {
+  train: Dataset;
+  test: Dataset | null;
+  /** What was subtracted and divided by; to be kept with a model. */
+  standardisation: { inputs: Standardisation; values: Standardisation | null } | null;
+  /** How the CSV file was read; to be kept with a model. */
+  schema: CsvSchema | null;
+}
+
+const operation = 'loadDataset';
+
+/**
+ * Loads a data set by name.
+ *
+ * @throws RangeError or TypeError for options that are unknown or do not belong to the data, DeepHessianError 'io' for
+ * a missing folder or file (saying what was looked for), 'bad-file' for content that is not what it should be
+ * @example
+ * const { train, test } = await loadDataset({ data: 'cifar10', dataDir: '../shared/data/cifar10', imageSize: 16 });
+ */
+export async function loadDataset(options: LoadOptions): Promise<LoadedData> {
+  const { data } = options ?? failType(operation, 'options', 'an object', options);
+  checkOneOf(operation, 'data', data, dataNames);
+  checkOptions(operation, options, allowedFor(data));
+  if (options.standardise !== undefined) {
+    checkOneOf(operation, 'standardise', options.standardise, ['none', 'inputs', 'all'] as const);
+  }
+  const testFraction = options.testFraction ?? 0;
+  checkFinite(operation, 'testFraction', testFraction);
+  if (testFraction < 0) failRange(operation, 'testFraction', 'a number >= 0', testFraction);
+  let { train, test, schema } = await read(options);
+  if (!test && testFraction > 0) {
+    const parts = split(train, { validation: testFraction, seed: options.seed ?? 0 });
+    train = parts.train;
+    test = parts.validation;
+  }
+  const how = options.standardise ?? (isFile(data) ? 'inputs' : 'none');
+  if (how === 'none') return { train, test, standardisation: null, schema };
+  const done = standardise(train, test, how === 'all');
+  return { train: done.train, test: done.test, standardisation: { inputs: done.inputs, values: done.values }, schema };
+}
+
+const isFile = (data: DataName): boolean => (fileNames as readonly string[]).includes(data);
+const isFolder = (data: DataName): boolean => (folderNames as readonly string[]).includes(data);
+
+function allowedFor(data: DataName): string[] {
+  const common = ['data', 'limit', 'seed', 'testFraction', 'standardise'];
+  if (isFolder(data)) return [...common, 'dataDir', 'imageSize', 'grey', 'normalise'];
+  if (isFile(data)) return [...common, 'file', 'testFile', 'csv'];
+  if (data === 'spirals') return [...common, 'points', 'noise', 'turns'];
+  if (data === 'teacher') return [...common, 'points', 'noise', 'widths'];
+  return [...common, 'points', 'noise'];
+}
+
+interface Read {
+  train: Dataset;
+  test: Dataset | null;
+  schema: CsvSchema | null;
+}
+
+async function read(options: LoadOptions): Promise<Read> {
+  const { data } = options;
+  if (isFolder(data)) return readFolder(options);
+  if (isFile(data)) return readFile(options);
+  const { seed = 0, points, noise, turns, widths, limit } = options;
+  const size = { seed, ...(points === undefined ? {} : { points }), ...(noise === undefined ? {} : { noise }) };
+  let train: Dataset;
+  switch (data) {
+    case 'spirals':
+      train = spirals({ ...size, ...(turns === undefined ? {} : { turns }) });
+      break;
+    case 'sinc':
+      train = sinc(size);
+      break;
+    case 'teacher':
+      train = teacher({ ...size, ...(widths === undefined ? {} : { widths }) });
+      break;
+    default:
+      train = friedman(Number(data.slice(-1)) as 1 | 2 | 3, size);
+  }
+  if (limit !== undefined) train = take(train, limit);
+  return { train, test: null, schema: null };
+}
+
+async function readFolder(options: LoadOptions): Promise<Read> {
+  const { data, dataDir, limit, imageSize, grey, normalise } = options;
+  if (typeof dataDir !== 'string' || dataDir === '') {
+    failType(operation, 'dataDir', `the folder of the ${data} files`, dataDir);
+  }
+  const info = await stat(dataDir).catch(() => null);
+  if (!info?.isDirectory()) {
+    const what = info ? 'is not a folder' : 'does not exist';
+    throw new DeepHessianError('io', `${operation}: the data folder ${dataDir} ${what}`, { dataDir });
+  }
+  const image = {
+    ...(limit === undefined ? {} : { limit }),
+    ...(imageSize === undefined ? {} : { imageSize }),
+    ...(grey === undefined ? {} : { grey }),
+    ...(normalise === undefined ? {} : { normalise }),
+  };
+  const sets = data === 'cifar10' ? await readCifar10(dataDir, image) : await readMnist(dataDir, image);
+  return { ...sets, schema: null };
+}
+
+async function readFile(options: LoadOptions): Promise<Read> {
+  const { data, file, testFile, limit, csv = {} } = options;
+  if (typeof file !== 'string' || file === '') failType(operation, 'file', `the ${data} file`, file);
+  const bound = limit === undefined ? {} : { limit };
+  const { dataset, schema } = await readCsv(file, { ...csv, ...bound });
+  const { missing, missingValues, comment, maxBytes } = csv;
+  const again = {
+    ...(missing === undefined ? {} : { missing }),
+    ...(missingValues === undefined ? {} : { missingValues }),
+    ...(comment === undefined ? {} : { comment }),
+    ...(maxBytes === undefined ? {} : { maxBytes }),
+  };
+  const test = testFile === undefined ? null : (await readCsv(testFile, { ...again, ...bound, schema })).dataset;
+  return { train: dataset, test, schema };
+}
