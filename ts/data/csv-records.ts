@@ -98,8 +98,18 @@ async function* decodeLines(
   chunks: AsyncGenerator<Uint8Array, void, undefined>,
 ): AsyncGenerator<string, void, undefined> {
   const decoder = new TextDecoder('utf-8', { fatal: true });
-  let rest = '';
   let line = 0;
+  // Pieces of the line that is not ended yet: joined once, so that a long line costs its length and not its square.
+  let pieces: string[] = [];
+  let length = 0;
+  const finish = (last: string): string => {
+    line++;
+    const text = pieces.length === 0 ? last : pieces.join('') + last;
+    pieces = [];
+    length = 0;
+    if (text.includes('\0')) throw badFile(path, 'text', `a zero byte in line ${line}`);
+    return text.endsWith('\r') ? text.slice(0, -1) : text;
+  };
   const decode = (chunk?: Uint8Array): string => {
     try {
       return chunk ? decoder.decode(chunk, { stream: true }) : decoder.decode();
@@ -108,21 +118,16 @@ async function* decodeLines(
     }
   };
   for await (const chunk of chunks) {
-    const text = rest + decode(chunk);
-    const lines = text.split('\n');
-    rest = lines.pop() ?? '';
-    if (rest.length > longestRecord) {
+    const lines = decode(chunk).split('\n');
+    for (let i = 0; i < lines.length - 1; i++) yield finish(lines[i]);
+    pieces.push(lines[lines.length - 1]);
+    length += lines[lines.length - 1].length;
+    if (length > longestRecord) {
       throw badFile(path, `lines of at most ${longestRecord} characters`, `a longer one after line ${line}`);
     }
-    for (const one of lines) {
-      line++;
-      if (one.includes('\0')) throw badFile(path, 'text', `a zero byte in line ${line}`);
-      yield one.endsWith('\r') ? one.slice(0, -1) : one;
-    }
   }
-  rest += decode();
-  if (rest.includes('\0')) throw badFile(path, 'text', `a zero byte in line ${line + 1}`);
-  if (rest !== '') yield rest.endsWith('\r') ? rest.slice(0, -1) : rest;
+  const last = finish(decode());
+  if (last !== '') yield last;
 }
 
 async function* joined(held: string[], rest: AsyncGenerator<string, void, undefined>): AsyncGenerator<string> {

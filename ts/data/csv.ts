@@ -263,7 +263,7 @@ function resolve(reference: ColumnReference, names: readonly string[], header: b
 
 function chooseColumns(options: CsvOptions, names: readonly string[], header: boolean): Reading[] {
   const indices = (list: readonly ColumnReference[] | undefined, argument: string): number[] => {
-    if (list !== undefined && !Array.isArray(list)) failType(operation, argument, 'an array of columns', list);
+    if (list !== undefined && !isList(list)) failType(operation, argument, 'an array of columns', list);
     return (list ?? []).map((reference, i) => resolve(reference, names, header, `${argument}[${i}]`));
   };
   const excluded = new Set(indices(options.exclude, 'exclude'));
@@ -483,4 +483,9 @@ function columnMeans(
   }
   if (count === 0) throw new DeepHessianError('bad-file', `${path}: column '${column.name}' holds only empty cells`);
   return sums.map((sum) => sum / count);
+}
+
+/** `Array.isArray` that keeps the element type of a read-only list. */
+function isList(value: unknown): boolean {
+  return Array.isArray(value);
 }

@@ -29,6 +29,12 @@ export function fitStandardisation(values: Float64Array, columns: number): Stand
   const scale = new Float64Array(columns);
   for (let n = 0; n < rows; n++) for (let i = 0; i < columns; i++) mean[i] += values[n * columns + i];
   for (let i = 0; i < columns; i++) mean[i] /= rows;
+  // The sum's rounding error shows in the sum of the deviations, where it is large beside their own.
+  const correction = new Float64Array(columns);
+  for (let n = 0; n < rows; n++) {
+    for (let i = 0; i < columns; i++) correction[i] += values[n * columns + i] - mean[i];
+  }
+  for (let i = 0; i < columns; i++) mean[i] += correction[i] / rows;
   for (let n = 0; n < rows; n++) {
     for (let i = 0; i < columns; i++) {
       const d = values[n * columns + i] - mean[i];
