@@ -121,14 +121,23 @@ describe('CSV', () => {
   it('bounds what gzip may yield and reports a truncated file', async () => {
     const bomb = gzipSync(Buffer.alloc(8 << 20, '1,2\n'));
     expect(bomb.length).to.be.below(1 << 17);
+    const cut = gzipSync('1,2\n3,4\n5,6\n');
     await expectFailure(readCsv(file(bomb, 'gz'), { maxBytes: 1 << 20 }), 'bad-file', /at most 1048576 bytes/);
     await expectFailure(
-      readCsv(file(bomb.subarray(0, bomb.length - 9), 'gz')),
+      readCsv(file(cut.subarray(0, cut.length - 9), 'gz')),
       'bad-file',
       /whole gzip file.*truncated/,
     );
     const line = gzipSync(Buffer.alloc(20 << 20, '1'));
     await expectFailure(readCsv(file(line, 'gz')), 'bad-file', /lines of at most/);
+  });
+
+  it('counts lines and columns the same before and after the first quote', async () => {
+    const rows = Array.from({ length: 5 }, (_, i) => `${i},x`).join('\n');
+    await expectFailure(read(`n,c\n${rows}\n5,"x"\n6,"y\nz"\n7,y\nseven,y\n`), 'bad-file', /line 11, column 1 \('n'\)/);
+    const { dataset } = await read(`n,c\n${rows}\n5,"x ""q"", z"\n6,x\n`, { targets: ['n'] });
+    expect(dataset.featureNames).to.deep.equal(['c=x', 'c=x "q", z']);
+    expect(dataset.samples).to.equal(7);
   });
 
   it('limit stops early', async () => {
