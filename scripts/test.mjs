@@ -7,5 +7,8 @@ import { setup } from './setup.mjs';
 
 await main(async () => {
   await setup();
-  return foreground(process.execPath, ['node_modules/mocha/bin/mocha.js', ...process.argv.slice(2)]);
+  const args = process.argv.slice(2);
+  const chosen = args.some((arg) => arg === '-R' || arg.startsWith('--reporter'));
+  const reporter = chosen ? [] : ['--reporter', 'scripts/lib/summary-reporter.mjs'];
+  return foreground(process.execPath, ['node_modules/mocha/bin/mocha.js', ...reporter, ...args]);
 });
