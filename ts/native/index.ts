@@ -1,0 +1,23 @@
+/**
+ * The dense kernels of this process: the C++ addon when it loads, else the plain TypeScript ones, with one warning.
+ */
+import { findAddon } from './addon.js';
+import { fallback } from './fallback.js';
+import type { Kernels } from './kernels.js';
+
+export * from './kernels.js';
+
+function choose(): Kernels {
+  const found = findAddon();
+  if (found.kernels !== null) return found.kernels;
+  if (process.env.DEEP_HESSIAN_BINARY !== 'none') {
+    process.emitWarning(
+      `the native core could not be loaded (${found.reason}); the TypeScript kernels are used, which are many times slower`,
+      { type: 'DeepHessianWarning', code: 'DEEP_HESSIAN_FALLBACK' },
+    );
+  }
+  return fallback;
+}
+
+/** What every other module calls. See {@link Kernels}. */
+export const kernels: Kernels = choose();
