@@ -88,10 +88,14 @@ function tridiagonalize(n: number, t: Float64Array, diagonal: Float64Array, off:
 
 /** Implicit QL on (diagonal, off), rotating the columns of q. Returns the number of eigenvalues not found. */
 function implicitQL(n: number, d: Float64Array, e: Float64Array, q: Float64Array, vectors: Flag): number {
+  // Off-diagonals below the rounding of the whole matrix are zero too: clusters at 0 would never deflate otherwise.
+  let largest = 0;
+  for (let i = 0; i < n; i++) largest = Math.max(largest, Math.abs(d[i]), Math.abs(e[i] ?? 0));
+  const floor = Number.EPSILON * 0.5 * largest;
   for (let l = 0; l < n; l++) {
     for (let iteration = 0; ; iteration++) {
       let m = l;
-      while (m < n - 1 && Math.abs(e[m]) > Number.EPSILON * 0.5 * (Math.abs(d[m]) + Math.abs(d[m + 1]))) m++;
+      while (m < n - 1 && Math.abs(e[m]) > Math.max(floor, Number.EPSILON * 0.5 * (Math.abs(d[m]) + Math.abs(d[m + 1])))) m++;
       if (m === l) break;
       if (iteration === 50) return n - l;
       // Wilkinson's shift: the eigenvalue of the leading 2 x 2 block nearer to d[l]

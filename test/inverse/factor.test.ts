@@ -1,0 +1,302 @@
+import { expect } from 'chai';
+import { DeepHessianError } from '../../ts/errors.js';
+import { Network } from '../../ts/derivatives/index.js';
+import { estimateFactor, factor, factorShifted, hessianInverseVectorProduct, type Method } from '../../ts/inverse/index.js';
+import { kernels, Lower, No } from '../../ts/native/index.js';
+import { Random } from '../../ts/random.js';
+import { goldenNames, readGolden } from '../helpers/golden.js';
+import { describeShape, randomPoint, shapes } from './helpers.js';
+
+function eigenvalues(matrix: Float64Array, n: number): Float64Array {
+  const w = new Float64Array(n);
+  expect(kernels.syevd(No, Lower, n, matrix.slice(), 0, n, w, 0)).to.equal(0);
+  return w;
+}
+
+function logAbsDet(w: Float64Array, shift: number): number {
+  return w.reduce((sum, value) => sum + Math.log(Math.abs(value + shift)), 0);
+}
+
+const matrices = ['hessian', 'gauss-newton'] as const;
+const methods: Method[] = ['dense', 'affine', 'block', 'sample-space'];
+
+describe('factor: golden cases', () => {
+  for (const name of goldenNames) {
+    const golden = readGolden(name);
+    const point = golden.network.linearize(golden.params, { inputs: golden.inputs, targets: golden.targets });
+    const P = golden.network.parameterCount;
+    for (const matrix of matrices) {
+      const prefix = matrix === 'hessian' ? 'hessian' : 'gauss_newton';
+      const spectrum = golden.array(`${prefix}_eigenvalues`);
+      const expected = golden.array(`${prefix}_solve_g`);
+      const condition = golden.metadata[matrix === 'hessian' ? 'hessian_cond_per_eps' : 'gauss_newton_cond_per_eps'];
+      for (const method of methods) {
+        if (method === 'sample-space' && matrix === 'hessian') continue;
+        it(`${name} ${matrix} by ${method}: residual, solution, inertia, log-determinant`, () => {
+          golden.metadata.eps.forEach((damping, e) => {
+            const f = factor(point, { matrix, damping, method });
+            const { x, residual, status } = f.solve(golden.array('grad'));
+            expect(status).to.equal('converged');
+            expect(residual).to.be.at.most(1e-10);
+            // A residual of 1e-10 bounds the forward error by the condition number times that.
+            let error = 0;
+            let size = 0;
+            for (let i = 0; i < P; i++) {
+              error += (x[i] - expected[e * P + i]) ** 2;
+              size += expected[e * P + i] ** 2;
+            }
+            expect(Math.sqrt(error / size)).to.be.below(condition[e] * 1e-10 + 1e-12);
+            const negative = spectrum.filter((value) => value + damping < 0).length;
+            expect(f.inertia).to.deep.equal({ positive: P - negative, negative, zero: 0 });
+            const log = logAbsDet(spectrum, damping);
+            expect(Math.abs(f.logAbsDet - log)).to.be.below(1e-8 * Math.max(1, Math.abs(log)));
+            f.dispose();
+          });
+        });
+      }
+    }
+  }
+});
+
+describe('factor: every route against the dense spectrum', () => {
+  for (const shape of shapes) {
+    it(describeShape(shape), () => {
+      const point = randomPoint(shape);
+      const P = point.network.parameterCount;
+      for (const matrix of matrices) {
+        const w = eigenvalues(matrix === 'hessian' ? point.denseHessian() : point.denseGaussNewton(), P);
+        for (const damping of [1e-3, 0.1, 1]) {
+          const negative = w.filter((value) => value + damping < 0).length;
+          const log = logAbsDet(w, damping);
+          for (const method of methods) {
+            for (const precision of ['float64', 'mixed'] as const) {
+              if (method === 'sample-space' && (matrix === 'hessian' || precision === 'mixed')) continue;
+              const f = factor(point, { matrix, damping, method, precision });
+              const { residual, route } = f.solve(point.gradient);
+              const what = `${matrix} ${method} ${precision} at ${damping}`;
+              expect(residual, what).to.be.at.most(1e-10);
+              if (precision === 'float64') expect(route, what).to.equal('refinement');
+              expect(f.inertia.negative, what).to.equal(negative);
+              // float32 pivots carry 6e-8 each; P of them sum up in the logarithm, amplified by the condition number.
+              const tolerance = precision === 'mixed' ? 2e-3 : 1e-9;
+              expect(Math.abs(f.logAbsDet - log), what).to.be.below(tolerance * Math.max(1, Math.abs(log)));
+            }
+          }
+        }
+      }
+    });
+  }
+});
+
+describe('factor: object', () => {
+  const point = randomPoint(shapes[4]);
+  const P = point.network.parameterCount;
+
+  it('solves many right-hand sides as it solves each', () => {
+    const rhs = new Random(5).normals(new Float64Array(3 * P));
+    for (const method of ['affine', 'block', 'dense'] as const) {
+      const f = factor(point, { damping: 0.1, method });
+      const many = f.solveMany(rhs, 3);
+      expect(many.residual).to.be.at.most(1e-10);
+      for (let c = 0; c < 3; c++) {
+        const one = f.solve(rhs.slice(c * P, (c + 1) * P));
+        let error = 0;
+        for (let i = 0; i < P; i++) error = Math.max(error, Math.abs(one.x[i] - many.x[c * P + i]));
+        expect(error).to.be.below(1e-7);
+      }
+    }
+  });
+
+  it('inverts: H (H^-1 g) = g and the inverse is symmetric', () => {
+    const f = factor(point, { damping: 0.05 });
+    const random = new Random(9);
+    const u = random.normals(new Float64Array(P));
+    const v = random.normals(new Float64Array(P));
+    const a = f.solve(u).x;
+    const b = f.solve(v).x;
+    const left = kernels.dot(P, a, 0, v, 0);
+    const right = kernels.dot(P, b, 0, u, 0);
+    expect(Math.abs(left - right)).to.be.below(1e-8 * Math.abs(left));
+  });
+
+  it('refactor gives what a fresh factor gives, to the bit', () => {
+    for (const method of ['affine', 'block', 'dense'] as const) {
+      const f = factor(point, { damping: 1, method });
+      f.solve(point.gradient);
+      f.refactor(0.02);
+      const fresh = factor(point, { damping: 0.02, method });
+      expect(f.damping).to.equal(0.02);
+      expect([...f.solve(point.gradient).x]).to.deep.equal([...fresh.solve(point.gradient).x]);
+      expect(f.logAbsDet).to.equal(fresh.logAbsDet);
+    }
+    const gn = factor(point, { matrix: 'gauss-newton', damping: 1, method: 'sample-space' });
+    const fresh = factor(point, { matrix: 'gauss-newton', damping: 0.02, method: 'sample-space' });
+    expect([...gn.refactor(0.02).solve(point.gradient).x]).to.deep.equal([...fresh.solve(point.gradient).x]);
+  });
+
+  it('takes shifts of either sign for counting eigenvalues', () => {
+    const w = eigenvalues(point.denseHessian(), P);
+    for (const method of ['affine', 'block', 'dense'] as const) {
+      for (let k = 3; k < P; k += 17) {
+        if (w[k] - w[k - 1] < 1e-6) continue;
+        const sigma = 0.5 * (w[k - 1] + w[k]);
+        const f = factorShifted(point, { shift: -sigma, method });
+        expect(f.inertia.negative, `${method}, below eigenvalue ${k}`).to.equal(k);
+      }
+    }
+  });
+
+  it('foresees cost and memory, and chooses the cheapest route that fits', () => {
+    const all = estimateFactor(point, 'gauss-newton');
+    expect(all.map((e) => e.method)).to.have.members(['block', 'affine', 'sample-space', 'dense']);
+    const f = factor(point, { matrix: 'gauss-newton', damping: 1 });
+    const cheapest = all.filter((e) => e.unavailable === null).sort((a, b) => a.seconds - b.seconds)[0];
+    expect(f.method).to.equal(cheapest.method);
+    expect(f.reason).to.contain(cheapest.method);
+  });
+
+  it('reports the bytes that it holds', () => {
+    for (const shape of shapes.filter((_, i) => i % 5 === 0)) {
+      const p = randomPoint(shape);
+      for (const method of ['affine', 'block', 'dense'] as const) {
+        const f = factor(p, { damping: 0.1, method });
+        const estimated = estimateFactor(p).find((e) => e.method === method)!.bytes;
+        expect(f.bytes).to.be.within(0.5 * estimated, 2 * estimated + 30 * p.network.parameterCount);
+      }
+    }
+  });
+
+  it('serves networks with custom layers by the block route', () => {
+    const scale = {
+      name: 'squash', inputs: 3, units: 3, parameterCount: 3,
+      forward: (p: Float64Array, z: Float64Array, out: Float64Array): void => {
+        for (let i = 0; i < 3; i++) out[i] = Math.sin(p[i] * z[i]);
+      },
+      jacobians: (p: Float64Array, z: Float64Array, dp: Float64Array, dz: Float64Array): void => {
+        dp.fill(0);
+        dz.fill(0);
+        for (let i = 0; i < 3; i++) {
+          dp[i * 3 + i] = z[i] * Math.cos(p[i] * z[i]);
+          dz[i * 3 + i] = p[i] * Math.cos(p[i] * z[i]);
+        }
+      },
+      contractions: (
+        p: Float64Array, z: Float64Array, a: Float64Array, hxx: Float64Array, hxz: Float64Array, hzz: Float64Array,
+      ): void => {
+        hxx.fill(0);
+        hxz.fill(0);
+        hzz.fill(0);
+        for (let i = 0; i < 3; i++) {
+          const s = p[i] * z[i];
+          hxx[i * 4] = -a[i] * z[i] * z[i] * Math.sin(s);
+          hzz[i * 4] = -a[i] * p[i] * p[i] * Math.sin(s);
+          hxz[i * 4] = a[i] * (Math.cos(s) - s * Math.sin(s));
+        }
+      },
+    };
+    const network = new Network({
+      inputs: 2, loss: 'mse',
+      layers: [
+        { type: 'dense', units: 3, activation: 'tanh' }, { type: 'custom', layer: scale },
+        { type: 'dense', units: 2, activation: 'identity' },
+      ],
+    });
+    const random = new Random(2);
+    const p = network.linearize(random.normals(new Float64Array(network.parameterCount)), {
+      inputs: random.normals(new Float64Array(8)), targets: random.normals(new Float64Array(8)),
+    });
+    const w = eigenvalues(p.denseHessian(), network.parameterCount);
+    for (const damping of [1e-3, 0.1]) {
+      const f = factor(p, { damping });
+      expect(f.method).to.be.oneOf(['block', 'dense']);
+      const block = factor(p, { damping, method: 'block' });
+      expect(block.solve(p.gradient).residual).to.be.at.most(1e-10);
+      expect(block.inertia.negative).to.equal(w.filter((value) => value + damping < 0).length);
+      expect(() => factor(p, { damping, method: 'affine' })).to.throw(DeepHessianError, /custom layer/);
+    }
+  });
+
+  it("the entry point with the paper's name solves", () => {
+    const { x, residual } = hessianInverseVectorProduct(point, point.gradient);
+    expect(residual).to.be.at.most(1e-10);
+    expect(x).to.have.length(P);
+  });
+});
+
+describe('factor: hard and hostile input', () => {
+  const point = randomPoint(shapes[4]);
+  const P = point.network.parameterCount;
+
+  it('names the argument, what was expected and what came', () => {
+    expect(() => factor(point, { damping: 0 })).to.throw(RangeError, 'factor: expected a finite number > 0 for damping, received 0');
+    expect(() => factor(point, { damping: -1 })).to.throw(RangeError, /damping/);
+    expect(() => factor(point, { damping: NaN })).to.throw(RangeError, /damping/);
+    expect(() => factor(point, { damping: '1' as unknown as number })).to.throw(TypeError, /damping/);
+    expect(() => factor(point, { damping: 1, method: 'magic' as Method })).to.throw(RangeError, /'affine'/);
+    expect(() => factor(point, { damping: 1, matrx: 'hessian' } as never)).to.throw(RangeError, /unknown option 'matrx'/);
+    expect(() => factor({} as never, { damping: 1 })).to.throw(TypeError, /point/);
+    expect(() => factor(point, { damping: 1, method: 'sample-space' })).to.throw(DeepHessianError, /gauss-newton/);
+    const f = factor(point, { damping: 1 });
+    expect(() => f.solve(new Float64Array(3))).to.throw(RangeError, /rhs/);
+    expect(() => f.solve([1, 2] as never)).to.throw(TypeError, /rhs/);
+    const bad = new Float64Array(P);
+    bad[3] = NaN;
+    expect(() => f.solve(bad)).to.throw(RangeError, /rhs\[3\]/);
+    f.dispose();
+    expect(() => f.solve(new Float64Array(P))).to.throw(DeepHessianError, /disposed/);
+  });
+
+  it('says with numbers that a job does not fit', () => {
+    try {
+      factor(point, { damping: 1, memoryLimit: 100 });
+      expect.fail('should not fit');
+    } catch (error) {
+      expect(error).to.be.instanceOf(DeepHessianError);
+      expect((error as DeepHessianError).code).to.equal('out-of-memory');
+      expect((error as DeepHessianError).message).to.match(/needs .*B but 100 B is available/);
+    }
+  });
+
+  it('a zero right-hand side has the zero solution', () => {
+    const { x, residual, status } = factor(point, { damping: 1 }).solve(new Float64Array(P));
+    expect(status).to.equal('converged');
+    expect(residual).to.equal(0);
+    expect(x.every((value) => value === 0)).to.equal(true);
+  });
+
+  it('never returns a silent wrong answer at an unreachable tolerance', () => {
+    const f = factor(point, { damping: 1e-3, tolerance: 1e-30 });
+    expect(() => f.solve(point.gradient)).to.throw(DeepHessianError, /relative residual/);
+    const g = factor(point, { damping: 1e-3, tolerance: 1e-30, onFailure: 'return' });
+    const { status, residual } = g.solve(point.gradient);
+    expect(status).to.equal('stalled');
+    expect(residual).to.be.greaterThan(1e-30);
+  });
+
+  it('refuses inertia, with the reason, at a shift that is an eigenvalue', () => {
+    const w = eigenvalues(point.denseHessian(), P);
+    const f = factorShifted(point, { shift: -w[5], method: 'affine' });
+    expect(() => f.inertia).to.throw(DeepHessianError, /not certain|singular/);
+  });
+
+  it('serves dead ReLU layers, duplicated samples and zero inputs', () => {
+    const network = new Network({
+      inputs: 6, loss: 'cross-entropy',
+      layers: [
+        { type: 'dense', units: 4, activation: 'relu' }, { type: 'dense', units: 4, activation: 'relu' },
+        { type: 'dense', units: 3, activation: 'identity' },
+      ],
+    });
+    const random = new Random(4);
+    const params = random.normals(new Float64Array(network.parameterCount));
+    params.fill(-5, 24, 28);
+    const row = random.normals(new Float64Array(6));
+    for (const inputs of [new Float64Array(24), Float64Array.from([...row, ...row, ...row, ...row])]) {
+      const p = network.linearize(params, { inputs, targets: [0, 1, 2, 0] });
+      const w = eigenvalues(p.denseHessian(), network.parameterCount);
+      const f = factor(p, { damping: 0.01, method: 'affine' });
+      expect(f.solve(p.gradient).residual).to.be.at.most(1e-10);
+      expect(f.inertia.negative).to.equal(w.filter((value) => value + 0.01 < 0).length);
+    }
+  });
+});

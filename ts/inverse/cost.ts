@@ -1,0 +1,174 @@
+/**
+ * Flop and memory model of the four routes, and the choice between them.
+ *
+ * Flops are leading-order counts of the kernels that each route calls; seconds come from rates by kind
+ * of work, measured on one core (bench/methods.ts prints model against measurement). Bytes are what
+ * the factor object and its workspaces hold.
+ */
+import type { NetworkModel } from '../network/index.js';
+import type { MatrixKind } from './raw-factor.js';
+
+export type Method = 'block' | 'affine' | 'sample-space' | 'dense';
+export const methods: readonly Method[] = ['block', 'affine', 'sample-space', 'dense'];
+
+/** Cost of factoring once and solving once by one route. */
+export interface CostEstimate {
+  method: Method;
+  /** floating-point operations of the factorization */
+  flops: number;
+  /** modelled seconds on one core */
+  seconds: number;
+  /** bytes held while factoring and solving */
+  bytes: number;
+  /** null when the route can serve the network, else the reason why not */
+  unavailable: string | null;
+}
+
+/** GFLOP/s on one core by kind of work, and fixed costs; relative sizes decide, not absolute ones. */
+const rate = { gemm: 40e9, small: 8e9, cholesky: 25e9, indefinite: 14e9, product: 6e9, bytes: 6e9 };
+const callSeconds = 0.5e-6;
+
+function factorSeconds(n: number, definite: boolean): number {
+  // Small factorizations run far below the asymptotic rate: n / (n + 150) fits the measured curve.
+  return (n ** 3 / 3 / (definite ? rate.cholesky : rate.indefinite)) * ((n + 150) / n) + callSeconds;
+}
+
+function gemmSeconds(flops: number, smallest: number): number {
+  return flops / (rate.gemm * (smallest / (smallest + 6))) + callSeconds;
+}
+
+/** Outputs that a row of the sample-space factor needs: K - 1 for softmax, whose Q has rank K - 1. */
+export function sampleSpaceOutputs(network: NetworkModel): number {
+  return network.loss === 'cross-entropy' ? network.outputs - 1 : network.outputs;
+}
+
+function affine(network: NetworkModel, N: number, matrix: MatrixKind): CostEstimate {
+  let flops = 0;
+  let seconds = 0;
+  let bytes = 0;
+  let states = N * network.outputs;
+  let scratch = 0;
+  let controlsAll = 0;
+  for (const [l, layer] of network.layers.entries()) {
+    if (layer.kind === 'custom') return { method: 'affine', flops: 0, seconds: 0, bytes: 0, unavailable: `layer ${l} is a custom layer` };
+    const { units: h, inputs, residual } = layer;
+    const fan = inputs + (layer.bias ? 1 : 0);
+    const q = Math.min(N, fan);
+    const n = N * h;
+    const m = l === 0 ? 0 : N * inputs;
+    const c = h * q;
+    states = Math.max(states, n, m);
+    controlsAll += c;
+    const project = 2 * n * n * q + 2 * c * n * q;
+    flops += project + c ** 3 / 3;
+    seconds += gemmSeconds(project, Math.min(q, N)) + factorSeconds(c, matrix === 'gauss-newton') + 6 * callSeconds;
+    seconds += (8 * (2 * c * n + 3 * c * c)) / rate.bytes;
+    if (m > 0) {
+      const weights = 2 * c * n * inputs + 2 * n * n * inputs + 2 * n * m * inputs;
+      const update = c * c * m + c * m * m;
+      flops += weights + update;
+      seconds += gemmSeconds(weights, Math.min(h, inputs)) + gemmSeconds(update, c) + 6 * callSeconds;
+      seconds += (8 * (4 * n * n + 3 * m * m)) / rate.bytes;
+    }
+    if (q < fan) {
+      const qr = 4 * fan * q * q;
+      flops += qr;
+      seconds += qr / rate.small;
+      bytes += 8 * (fan * q + (m > 0 && matrix === 'hessian' ? inputs * inputs : 0));
+    }
+    bytes += 8 * (c * c + c * m + N * q) + 12 * c;
+    scratch = Math.max(scratch, 8 * (Math.max(c * n, residual ? n * n : 0) + Math.max(n * q, n * m, residual ? n * n : 0)));
+  }
+  bytes += 16 * states * states + scratch + 8 * (3 * states + controlsAll);
+  return { method: 'affine', flops, seconds, bytes, unavailable: null };
+}
+
+function block(network: NetworkModel, N: number, matrix: MatrixKind): CostEstimate {
+  let flops = 0;
+  let seconds = 0;
+  let bytes = 0;
+  let states = N * network.outputs;
+  let scratch = 0;
+  for (const [l, layer] of network.layers.entries()) {
+    const p = layer.parameterCount;
+    const n = N * layer.units;
+    const m = l === 0 ? 0 : N * layer.inputs;
+    states = Math.max(states, n, m);
+    const work = 2 * p * n * n + 2 * p * p * n + 2 * n * n * m + 2 * n * m * m + 2 * p * n * m + p * p * m + p * m * m;
+    flops += work + p ** 3 / 3;
+    seconds += gemmSeconds(work, Math.min(p || 1, n)) + factorSeconds(Math.max(1, p), matrix === 'gauss-newton') + 20 * callSeconds;
+    seconds += (8 * (n * p + p * p + n * m + p * m + m * m)) / rate.small;
+    bytes += 8 * (2 * p * p + 2 * p * m + n * p + n * m + m * m) + 12 * p;
+    scratch = Math.max(scratch, 8 * (p * n + n * m));
+  }
+  bytes += 16 * states * states + scratch;
+  return { method: 'block', flops, seconds, bytes, unavailable: null };
+}
+
+function sampleSpace(network: NetworkModel, N: number, matrix: MatrixKind): CostEstimate {
+  const none = (reason: string): CostEstimate => ({ method: 'sample-space', flops: 0, seconds: 0, bytes: 0, unavailable: reason });
+  if (matrix !== 'gauss-newton') return none('the Hessian has no sample-space form; it serves matrix: \'gauss-newton\' only');
+  const rows = N * sampleSpaceOutputs(network);
+  const P = network.parameterCount;
+  let gram = 0;
+  let width = 0;
+  for (const [l, layer] of network.layers.entries()) {
+    if (layer.kind === 'custom') return none(`layer ${l} is a custom layer`);
+    gram += rows * rows * layer.units + N * N * layer.inputs + 2 * rows * layer.units * layer.inputs;
+    width += layer.units;
+  }
+  const D = 8 * rows * width;
+  if (P < rows) {
+    const flops = rows * P * P + P ** 3 / 3;
+    return {
+      method: 'sample-space', flops, seconds: gemmSeconds(rows * P * P, 64) + factorSeconds(P, true) + (8 * rows * P) / rate.bytes,
+      bytes: D + 8 * (2 * P * P + Math.min(rows * P, 2 ** 22)), unavailable: null,
+    };
+  }
+  const flops = gram + rows ** 3 / 3;
+  return {
+    method: 'sample-space', flops, seconds: gemmSeconds(gram, 16) + factorSeconds(rows, true) + (16 * rows * rows) / rate.bytes,
+    bytes: D + 16 * rows * rows, unavailable: null,
+  };
+}
+
+function dense(network: NetworkModel, N: number, matrix: MatrixKind): CostEstimate {
+  const P = network.parameterCount;
+  const form = matrix === 'hessian' ? 12 * N * P * P : 2 * N * network.outputs * P * P;
+  const bytes = 8 * (P * P + (P * (P + 1)) / 2) + 12 * P;
+  return {
+    method: 'dense', flops: form + P ** 3 / 3, seconds: form / rate.product + factorSeconds(P, matrix === 'gauss-newton') + P * 5e-6,
+    bytes, unavailable: P > 46340 ? 'a matrix of that order exceeds 32-bit indices' : null,
+  };
+}
+
+/** The model of every route for a network with N samples, without allocating anything. */
+export function estimateCosts(network: NetworkModel, samples: number, matrix: MatrixKind): CostEstimate[] {
+  return [block, affine, sampleSpace, dense].map((model) => model(network, samples, matrix));
+}
+
+/** The cheapest route that serves the network and fits `memory` bytes, with the reason in words. */
+export function chooseMethod(
+  network: NetworkModel, samples: number, matrix: MatrixKind, memory: number, excluded: readonly Method[] = [],
+): { estimate: CostEstimate; reason: string; all: CostEstimate[] } {
+  const all = estimateCosts(network, samples, matrix);
+  const usable = all.filter((e) => e.unavailable === null && !excluded.includes(e.method)).sort((a, b) => a.seconds - b.seconds);
+  const fitting = usable.filter((e) => e.bytes <= memory);
+  const best = fitting[0] ?? usable.reduce((a, b) => (b.bytes < a.bytes ? b : a));
+  const others = usable.filter((e) => e !== best).map((e) => `${e.method} ${formatSeconds(e.seconds)}, ${formatBytes(e.bytes)}`);
+  const reason =
+    `${best.method}: modelled ${formatSeconds(best.seconds)} and ${formatBytes(best.bytes)}` +
+    (others.length > 0 ? ` (instead of ${others.join('; ')})` : '');
+  return { estimate: best, reason, all };
+}
+
+export function formatBytes(bytes: number): string {
+  if (bytes < 1e3) return `${bytes} B`;
+  if (bytes < 1e6) return `${(bytes / 1e3).toFixed(1)} kB`;
+  if (bytes < 1e9) return `${(bytes / 1e6).toFixed(1)} MB`;
+  return `${(bytes / 1e9).toFixed(2)} GB`;
+}
+
+function formatSeconds(seconds: number): string {
+  return seconds < 1 ? `${(seconds * 1e3).toPrecision(2)} ms` : `${seconds.toPrecision(3)} s`;
+}

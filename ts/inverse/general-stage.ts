@@ -1,0 +1,163 @@
+/**
+ * Stage of a layer of any kind, from its dense derivative blocks: the general block route.
+ *
+ *     Gx = Hxx + eps I + Dx^T P Dx      (p x p)
+ *     a  = Hxz + Dx^T P Dz              (p x n')
+ *     P' = Hzz + Dz^T P Dz - a^T Gx^-1 a
+ *
+ * Cost O(max(p, n)^3) time and O(max(p, n)^2) memory a layer (Rahimi 2026, section 5.1). Affine layers
+ * have the closed form of affine-stage.ts, in which p does not appear; this one is its dense twin.
+ */
+import type { Linearization } from '../derivatives/index.js';
+import { kernels, Lower, No, Yes, type Real } from '../native/index.js';
+import { SymmetricFactor } from '../linalg/symmetric-factor.js';
+import { allocate } from './affine-stage.js';
+import type { FactorTotals, FactorWorkspace, SolveWorkspace, Stage } from './stage.js';
+
+export class GeneralStage implements Stage {
+  readonly rows: number;
+  readonly previousRows: number;
+  readonly controls: number;
+  readonly scratch: readonly [number, number];
+  readonly solveScratch: readonly [number, number];
+
+  private readonly parameterOffset: number;
+  private readonly gx: SymmetricFactor;
+  /** Dx: n x p, Dz: n x n', Hxx: p x p, Hxz: p x n', Hzz: n' x n' (lower triangle and upper) */
+  private dx!: Real;
+  private dz!: Real;
+  private hxx!: Real | null;
+  private hxz!: Real | null;
+  private hzz!: Real | null;
+  private readonly half: Real;
+
+  constructor(
+    private readonly point: Linearization,
+    private readonly index: number,
+    private readonly gaussNewton: boolean,
+    private readonly single: boolean,
+  ) {
+    const layer = point.network.layers[index];
+    const N = point.samples;
+    this.rows = N * layer.units;
+    this.previousRows = index === 0 ? 0 : N * layer.inputs;
+    this.controls = layer.parameterCount;
+    this.parameterOffset = layer.parameterOffset;
+    this.gx = new SymmetricFactor(this.controls, allocate(this.single, this.controls ** 2));
+    this.half = allocate(this.single, this.controls * this.previousRows);
+    this.scratch = [this.controls * this.rows, this.rows * this.previousRows];
+    this.solveScratch = [1, 1];
+  }
+
+  get bytes(): number {
+    const { rows: n, previousRows: m, controls: p } = this;
+    const second = this.gaussNewton ? 0 : p * p + p * m + m * m;
+    return this.gx.bytes + this.half.BYTES_PER_ELEMENT * (this.half.length + n * p + n * m + second);
+  }
+
+  private cast(a: Float64Array): Real {
+    return this.single ? Float32Array.from(a) : a;
+  }
+
+  prepare(): void {
+    const { point, index, rows: n, previousRows: nPrevious } = this;
+    const layer = point.network.layers[index];
+    const { units: h, inputs } = layer;
+    const N = point.samples;
+    const blocks = point.layerBlocks(index);
+    this.dx = this.cast(blocks.dx);
+    this.dz = allocate(this.single, n * nPrevious);
+    const second = !this.gaussNewton;
+    this.hxx = second ? this.cast(blocks.hxx) : null;
+    this.hxz = second && nPrevious > 0 ? this.cast(blocks.hxz) : null;
+    this.hzz = second && nPrevious > 0 ? allocate(this.single, nPrevious * nPrevious) : null;
+    if (nPrevious === 0) return;
+    for (let s = 0; s < N; s++) {
+      for (let j = 0; j < inputs; j++) {
+        const column = j * N + s;
+        for (let i = 0; i < h; i++) this.dz[column * n + i * N + s] = blocks.dz[s * h * inputs + j * h + i];
+        if (this.hzz === null) continue;
+        for (let k = 0; k < inputs; k++) {
+          this.hzz[column * nPrevious + k * N + s] = blocks.hzz[s * inputs * inputs + j * inputs + k];
+        }
+      }
+    }
+  }
+
+  factor(eps: number, w: FactorWorkspace, totals: FactorTotals): boolean {
+    const { rows: n, previousRows: nPrevious, controls: p, gx, half, dx, dz } = this;
+    const { t1, t2 } = w;
+    if (p > 0) {
+      // t1 = Dx^T P (p x n); Gx = Hxx + eps I + t1 Dx
+      kernels.gemm(Yes, No, p, n, n, 1, dx, 0, n, w.p, 0, n, 0, t1, 0, p);
+      const g = gx.matrix;
+      if (this.hxx !== null) g.set(this.hxx.subarray(0, p * p));
+      else g.fill(0);
+      kernels.gemm(No, No, p, p, n, 1, t1, 0, p, dx, 0, n, 1, g, 0, p);
+      for (let i = 0; i < p; i++) g[i * (p + 1)] += eps;
+      kernels.symmetrize(Lower, p, g, 0, p);
+      const regular = gx.factor();
+      totals.positive += gx.positive;
+      totals.negative += gx.negative;
+      totals.zero += gx.zero;
+      totals.logAbsDet += gx.logAbsDet;
+      totals.pivotRatio = Math.max(totals.pivotRatio, gx.largestPivot / gx.smallestPivot);
+      if (!regular) return false;
+    }
+    if (nPrevious === 0) return true;
+    const next = w.pNext;
+    kernels.gemm(No, No, n, nPrevious, n, 1, w.p, 0, n, dz, 0, n, 0, t2, 0, n);
+    if (this.hzz !== null) next.set(this.hzz.subarray(0, nPrevious * nPrevious));
+    else next.fill(0, 0, nPrevious * nPrevious);
+    kernels.gemm(Yes, No, nPrevious, nPrevious, n, 1, dz, 0, n, t2, 0, n, 1, next, 0, nPrevious);
+    if (p > 0) {
+      if (this.hxz !== null) half.set(this.hxz.subarray(0, p * nPrevious));
+      else half.fill(0);
+      kernels.gemm(No, No, p, nPrevious, n, 1, t1, 0, p, dz, 0, n, 1, half, 0, p);
+      gx.half(half, 0, nPrevious);
+      gx.subtractQuadratic(half, 0, nPrevious, next, 0);
+    }
+    kernels.symmetrize(Lower, nPrevious, next, 0, nPrevious);
+    return true;
+  }
+
+  backward(
+    g: Real, gStride: number, r: Real, rNext: Real, y: Real, yOffset: number, w: SolveWorkspace,
+  ): void {
+    const { rows: n, previousRows: nPrevious, controls: p, gx, dx, dz, parameterOffset } = this;
+    const m = w.columns;
+    if (p > 0) {
+      for (let column = 0; column < m; column++) {
+        const from = column * gStride + parameterOffset;
+        for (let i = 0; i < p; i++) y[yOffset + column * p + i] = g[from + i];
+      }
+      kernels.gemm(Yes, No, p, m, n, -1, dx, 0, n, r, 0, n, 1, y, yOffset, p);
+      gx.half(y, yOffset, m);
+    }
+    if (nPrevious === 0) return;
+    kernels.gemm(Yes, No, nPrevious, m, n, 1, dz, 0, n, r, 0, n, 0, rNext, 0, nPrevious);
+    if (p === 0) return;
+    gx.signs(y, yOffset, m);
+    kernels.gemm(Yes, No, nPrevious, m, p, 1, this.half, 0, p, y, yOffset, p, 1, rNext, 0, nPrevious);
+    gx.signs(y, yOffset, m);
+  }
+
+  forward(
+    _g: Real, gStride: number, state: Real, stateNext: Real, y: Real, yOffset: number,
+    x: Real, w: SolveWorkspace,
+  ): void {
+    const { rows: n, previousRows: nPrevious, controls: p, gx, dx, dz, parameterOffset } = this;
+    const m = w.columns;
+    if (nPrevious > 0) kernels.gemm(No, No, n, m, nPrevious, 1, dz, 0, n, state, 0, nPrevious, 0, stateNext, 0, n);
+    else stateNext.fill(0, 0, n * m);
+    if (p === 0) return;
+    if (nPrevious > 0) kernels.gemm(No, No, p, m, nPrevious, -1, this.half, 0, p, state, 0, nPrevious, 1, y, yOffset, p);
+    gx.signs(y, yOffset, m);
+    gx.halfTransposed(y, yOffset, m);
+    kernels.gemm(No, No, n, m, p, 1, dx, 0, n, y, yOffset, p, 1, stateNext, 0, n);
+    for (let column = 0; column < m; column++) {
+      const to = column * gStride + parameterOffset;
+      for (let i = 0; i < p; i++) x[to + i] = y[yOffset + column * p + i];
+    }
+  }
+}

@@ -1,0 +1,408 @@
+/**
+ * Gauss-Newton in sample space: exact (G + Lambda)^-1 g with a Cholesky factor of order N K instead of P.
+ *
+ * G = J^T Q J with Q = R R^T block diagonal over the samples. With B = R^T J (one row per sample and
+ * output) the push-through identity gives
+ *
+ *     (B^T B + eps I)^-1 g     = (g - B^T (eps I + B B^T)^-1 B g) / eps
+ *     (B^T B + eps I)^-1 B^T v = B^T (eps I + B B^T)^-1 v                       (no cancellation, no division by eps)
+ *
+ * (Woodbury; Ren & Goldfarb 2019; Guzman-Cordero et al. 2025.) The second form serves the loss gradient itself, since
+ * grad = J^T u with u = dLoss/doutputs in the range of R: that is the Gauss-Newton training step.
+ *
+ * B B^T needs no Jacobian: with D_l the rows backpropagated to the pre-activations of layer l, D_L = R^T,
+ *
+ *     B B^T = sum_l (D_l D_l^T) o (Z~_l Z~_l^T)          (Hadamard; Z~_l the layer's input with its bias row)
+ *
+ * Rows are ordered (k, n) = k N + n, so the Hadamard factor of each N x N block (k, j) is one contiguous Gram matrix.
+ * R: for mean squared error and binary cross-entropy diag(sqrt q); for softmax the K x (K-1) Cholesky factor of
+ * diag(p) - p p^T in closed form (Tanabe & Sagae 1992), all of whose entries are products and quotients of sums of
+ * probabilities: accurate when p is one-hot to 1e-16.
+ *
+ * When P < N K the same rows are multiplied out the other way, B^T B, P x P.
+ */
+import type { AffinePoint, Linearization } from '../derivatives/index.js';
+import { DeepHessianError } from '../errors.js';
+import { kernels, Lower, No, Yes } from '../native/index.js';
+import { lossOfOutputs } from '../network/losses.js';
+import type { NetworkModel } from '../network/index.js';
+import { SymmetricFactor } from '../linalg/symmetric-factor.js';
+import type { RawFactor } from './raw-factor.js';
+import { sampleSpaceOutputs } from './cost.js';
+import type { FactorTotals } from './stage.js';
+
+/** Rows of the Jacobian that are multiplied out at a time on the parameter side: bounds its memory. */
+const chunkDoubles = 2 ** 22;
+
+export class SampleSpaceFactor implements RawFactor {
+  readonly totals: FactorTotals = { positive: 0, negative: 0, zero: 0, logAbsDet: 0, pivotRatio: 1 };
+  /** rows = N K' of B; K' = K - 1 for softmax */
+  readonly rows: number;
+  /** the order of the factored matrix: rows, or P when that is smaller */
+  readonly order: number;
+  readonly side: 'samples' | 'parameters';
+
+  private readonly network: NetworkModel;
+  readonly samples: number;
+  private readonly outputs: number;
+  private readonly widths: Int32Array;
+  private readonly d: Float64Array;
+  private readonly dOffsets: Float64Array;
+  private readonly z: Float64Array;
+  private readonly zOffsets: Float64Array;
+  private readonly zWidths: Int32Array;
+  private readonly grams: Float64Array;
+  private readonly gramOffsets: Float64Array;
+  private readonly scale: Float64Array;
+  private readonly spare: Float64Array;
+  /** B B^T (or B^T B) without shift, both triangles; and the one that is factored */
+  private readonly gram: Float64Array;
+  private readonly gx: SymmetricFactor;
+  private readonly uniform: boolean;
+  private shift = 0;
+  private readonly output: Float64Array;
+  private readonly rowVector: Float64Array;
+  private point!: Linearization;
+
+  /** @param side which of B B^T and B^T B to factor; default the smaller one */
+  constructor(network: NetworkModel, samples: number, side?: 'samples' | 'parameters') {
+    const K = network.outputs;
+    this.network = network;
+    this.samples = samples;
+    this.outputs = sampleSpaceOutputs(network);
+    this.rows = samples * this.outputs;
+    const P = network.parameterCount;
+    this.side = side ?? (P < this.rows ? 'parameters' : 'samples');
+    this.order = this.side === 'samples' ? this.rows : P;
+    const L = network.layers.length;
+    this.widths = new Int32Array(L);
+    this.dOffsets = new Float64Array(L);
+    this.zOffsets = new Float64Array(L);
+    this.zWidths = new Int32Array(L);
+    this.scale = new Float64Array(L).fill(1);
+    let d = 0;
+    let z = 0;
+    let widest = K;
+    for (const [l, layer] of network.layers.entries()) {
+      if (layer.kind !== 'affine') {
+        throw new DeepHessianError('unsupported', `sample-space: layer ${l} is a custom layer; use method 'block'`);
+      }
+      this.widths[l] = layer.units;
+      this.dOffsets[l] = d;
+      d += this.rows * layer.units;
+      this.zWidths[l] = layer.inputs + (layer.bias ? 1 : 0);
+      this.zOffsets[l] = z;
+      z += samples * this.zWidths[l];
+      widest = Math.max(widest, layer.units, l === 0 ? 0 : layer.inputs);
+    }
+    this.d = new Float64Array(d);
+    this.z = new Float64Array(z);
+    this.gramOffsets = Float64Array.from({ length: L }, (_, l) => l * samples * samples);
+    this.grams = new Float64Array(this.side === 'samples' ? L * samples * samples : 0);
+    this.spare = new Float64Array(this.rows * widest);
+    this.uniform = network.l2.every((value) => value === network.l2[0]);
+    this.gx = new SymmetricFactor(this.order);
+    this.gram = new Float64Array(this.order * this.order);
+    this.output = new Float64Array(samples * K);
+    this.rowVector = new Float64Array(Math.max(this.rows, 1));
+  }
+
+  /** Bytes that a factor for `samples` samples will hold. */
+  static estimateBytes(network: NetworkModel, samples: number): number {
+    const rows = samples * sampleSpaceOutputs(network);
+    const P = network.parameterCount;
+    let perRow = 0;
+    let perSample = 0;
+    for (const layer of network.layers) {
+      perRow += layer.units;
+      perSample += layer.inputs + 1;
+    }
+    const onParameters = P < rows;
+    const order = onParameters ? P : rows;
+    return 8 * (rows * perRow + samples * perSample + 2 * order * order + (onParameters ? chunkDoubles : network.layers.length * samples ** 2));
+  }
+
+  get bytes(): number {
+    const arrays = [this.d, this.z, this.grams, this.spare, this.gram, this.output, this.rowVector];
+    return this.gx.bytes + arrays.reduce((sum, a) => sum + a.byteLength, 0);
+  }
+
+  /** Rows D_l of every layer and the product matrix at a new point of the same network and batch size. */
+  assemble(point: Linearization): void {
+    this.point = point;
+    const { network, samples: N, outputs, rows, d, dOffsets, z, zOffsets, spare } = this;
+    const L = network.layers.length;
+    const last = dOffsets[L - 1];
+    this.outputRows(d, last);
+    for (let l = L - 1; l >= 0; l--) {
+      const layerPoint = point.layers[l] as AffinePoint;
+      const { units: h, inputs, residual, bias, weightOffset } = layerPoint.layer;
+      const here = dOffsets[l];
+      // rows at z_l are in place; those at z_{l-1} start with the residual branch, which skips the slope
+      const below = l === 0 ? -1 : dOffsets[l - 1];
+      if (l > 0 && residual) d.copyWithin(below, here, here + rows * h);
+      if (!layerPoint.linear) scaleTiled(d, here, layerPoint.slope, N, outputs, h);
+      if (l > 0) {
+        kernels.gemm(No, Yes, rows, inputs, h, 1, d, here, rows, point.params, weightOffset, inputs, 0, spare, 0, rows);
+        if (residual) for (let i = 0; i < rows * inputs; i++) d[below + i] += spare[i];
+        else d.set(spare.subarray(0, rows * inputs), below);
+      }
+      const zAt = zOffsets[l];
+      z.set(layerPoint.input.subarray(0, N * inputs), zAt);
+      if (bias) z.fill(1, zAt + N * inputs, zAt + N * (inputs + 1));
+    }
+    if (this.side === 'parameters') this.assembleParameterSide();
+    else if (this.uniform) this.assembleSampleSide();
+  }
+
+  private assembleSampleSide(): void {
+    this.multiplyRows(0, this.gram);
+  }
+
+  /** Lower triangle of out := shift I + sum_l scale_l (D_l D_l^T) o (Z~_l Z~_l^T). */
+  private multiplyRows(shift: number, out: Float64Array): void {
+    const { samples: N, outputs, widths, scale, d, dOffsets, z, zOffsets, zWidths, rows, grams, gramOffsets } = this;
+    for (let l = 0; l < widths.length; l++) {
+      kernels.syrk(Lower, No, N, zWidths[l], 1, z, zOffsets[l], N, 0, grams, gramOffsets[l], N);
+      kernels.symmetrize(Lower, N, grams, gramOffsets[l], N);
+    }
+    kernels.jacobianGram(N, outputs, widths.length, shift, scale, widths, d, dOffsets, grams, gramOffsets, out, 0, rows);
+  }
+
+  /** B^T B by chunks of samples: rows of B for layer l are D[(k,n), i] Z~[n, j]. */
+  private assembleParameterSide(): void {
+    const { samples: N, outputs, network, rows, d, dOffsets, z, zOffsets, gram, order: P } = this;
+    const chunk = Math.max(1, Math.min(N, Math.floor(chunkDoubles / (outputs * P))));
+    const b = new Float64Array(chunk * outputs * P);
+    gram.fill(0);
+    for (let start = 0; start < N; start += chunk) {
+      const count = Math.min(chunk, N - start);
+      const ld = count * outputs;
+      for (const [l, layer] of network.layers.entries()) {
+        if (layer.kind !== 'affine') continue;
+        const { units: h, inputs, weightOffset, biasOffset } = layer;
+        for (let i = 0; i < h; i++) {
+          for (let j = 0; j <= inputs; j++) {
+            if (j === inputs && biasOffset < 0) break;
+            const column = (j < inputs ? weightOffset + i * inputs + j : biasOffset + i) * ld;
+            const zAt = zOffsets[l] + j * N + start;
+            for (let k = 0, o = column; k < outputs; k++) {
+              const dAt = dOffsets[l] + i * rows + k * N + start;
+              for (let n = 0; n < count; n++, o++) b[o] = d[dAt + n] * z[zAt + n];
+            }
+          }
+        }
+      }
+      kernels.syrk(Lower, Yes, P, ld, 1, b, 0, ld, 1, gram, 0, P);
+    }
+  }
+
+  /** D_L = R^T per sample, rows (k, n), columns the K outputs. */
+  private outputRows(out: Float64Array, offset: number): void {
+    const { samples: N, outputs: rowsPerSample, rows, network, point } = this;
+    const K = network.outputs;
+    const q = point.outputHessian;
+    out.fill(0, offset, offset + rows * K);
+    if (q.kind === 'diagonal') {
+      for (let k = 0; k < K; k++) {
+        for (let n = 0; n < N; n++) out[offset + k * rows + k * N + n] = Math.sqrt(q.q[k * N + n]);
+      }
+      return;
+    }
+    for (let n = 0; n < N; n++) {
+      const scale = Math.sqrt(q.scale[n]);
+      // tail[k] = p_k + ... + p_{K-1}, summed from the end: every term positive
+      let tailNext = q.p[(K - 1) * N + n];
+      for (let k = rowsPerSample - 1; k >= 0; k--) {
+        const p = q.p[k * N + n];
+        const tail = p + tailNext;
+        const row = offset + k * N + n;
+        out[row + k * rows] = tail > 0 ? scale * Math.sqrt((p * tailNext) / tail) : 0;
+        const factor = tailNext > 0 && tail > 0 ? scale * Math.sqrt(p / (tail * tailNext)) : 0;
+        for (let j = k + 1; j < K; j++) out[row + j * rows] = -q.p[j * N + n] * factor;
+        tailNext = tail;
+      }
+    }
+  }
+
+  factor(damping: number): boolean {
+    const { network, gx, gram, order, totals } = this;
+    const P = network.parameterCount;
+    const l2 = network.l2;
+    this.shift = damping + l2[0];
+    const a = gx.matrix;
+    let base = 0;
+    if (this.side === 'parameters') {
+      a.set(gram);
+      for (const [l, layer] of network.layers.entries()) {
+        for (let i = layer.parameterOffset; i < layer.parameterOffset + layer.parameterCount; i++) a[i * (P + 1)] += damping + l2[l];
+      }
+    } else if (this.uniform) {
+      a.set(gram);
+      for (let i = 0; i < order; i++) a[i * (order + 1)] += this.shift;
+      base = (P - order) * Math.log(this.shift);
+    } else {
+      for (const [l, layer] of network.layers.entries()) {
+        this.scale[l] = 1 / (damping + l2[l]);
+        base += layer.parameterCount * Math.log(damping + l2[l]);
+      }
+      this.shift = 1;
+      this.multiplyRows(1, a as Float64Array);
+    }
+    // Positive definite by construction; rounding at shift << |G| u may still defeat Cholesky.
+    const definite = kernels.potrf(Lower, order, a, 0, order) === 0;
+    if (!definite) return false;
+    let log = 0;
+    let smallest = Infinity;
+    let largest = 0;
+    for (let i = 0; i < order; i++) {
+      const pivot = a[i * (order + 1)];
+      log += Math.log(pivot);
+      smallest = Math.min(smallest, pivot);
+      largest = Math.max(largest, pivot);
+    }
+    totals.positive = P;
+    totals.negative = totals.zero = 0;
+    totals.logAbsDet = base + 2 * log;
+    totals.pivotRatio = (largest / smallest) ** 2;
+    return true;
+  }
+
+  /** x := (G + Lambda)^-1 g for any g. */
+  solve(g: Float64Array, x: Float64Array, m: number): void {
+    const { network, gx, order } = this;
+    const P = network.parameterCount;
+    if (this.side === 'parameters') {
+      if (x !== g) x.set(g.subarray(0, P * m));
+      kernels.potrs(Lower, order, m, gx.matrix, 0, order, x, 0, order);
+      return;
+    }
+    const column = new Float64Array(P);
+    const back = new Float64Array(P);
+    for (let c = 0; c < m; c++) {
+      for (let i = 0; i < P; i++) column[i] = g[c * P + i];
+      this.divide(column);
+      this.applyRows(column, this.rowVector);
+      kernels.potrs(Lower, order, 1, gx.matrix, 0, order, this.rowVector, 0, order);
+      this.applyRowsTransposed(this.rowVector, back);
+      // With a uniform shift eps I + B B^T has absorbed the second division.
+      if (!this.uniform) this.divide(back);
+      for (let i = 0; i < P; i++) x[c * P + i] = column[i] - back[i];
+    }
+  }
+
+  /** v := Lambda^-1 v */
+  private divide(v: Float64Array): void {
+    const { network } = this;
+    if (this.uniform) {
+      const inverse = 1 / this.shift;
+      for (let i = 0; i < v.length; i++) v[i] *= inverse;
+      return;
+    }
+    for (const [l, layer] of network.layers.entries()) {
+      const end = layer.parameterOffset + layer.parameterCount;
+      for (let i = layer.parameterOffset; i < end; i++) v[i] *= this.scale[l];
+    }
+  }
+
+  /** rows := B v = R^T J v */
+  applyRows(v: Float64Array, rows: Float64Array): void {
+    const { samples: N, outputs, rows: count, d, dOffsets, point, network, output } = this;
+    const K = network.outputs;
+    point.jacobianProduct(v, output);
+    const last = this.lastRows(d, dOffsets);
+    for (let k = 0; k < outputs; k++) {
+      for (let n = 0; n < N; n++) {
+        let sum = 0;
+        for (let j = k; j < K; j++) sum += last[k * N + n + j * count] * output[j * N + n];
+        rows[k * N + n] = sum;
+      }
+    }
+  }
+
+  /** g := B^T rows = J^T R rows */
+  applyRowsTransposed(rows: Float64Array, g: Float64Array): void {
+    const { samples: N, outputs, rows: count, d, dOffsets, point, network, output } = this;
+    const K = network.outputs;
+    const last = this.lastRows(d, dOffsets);
+    for (let j = 0; j < K; j++) {
+      for (let n = 0; n < N; n++) {
+        let sum = 0;
+        for (let k = 0; k <= Math.min(j, outputs - 1); k++) sum += last[k * N + n + j * count] * rows[k * N + n];
+        output[j * N + n] = sum;
+      }
+    }
+    point.jacobianTransposedProduct(output, g);
+  }
+
+  /**
+   * The Gauss-Newton step x = (G + Lambda)^-1 grad for the data loss's own gradient, grad = J^T u with u = dLoss/doutputs:
+   * x = Lambda^-1 B^T M^-1 R^+ u on the sample side, which neither divides by the shift nor cancels; with L2 the penalty's
+   * gradient goes the general way. Call after {@link factor}.
+   */
+  step(x: Float64Array): void {
+    const { point, network, rowVector, order, gx } = this;
+    const P = network.parameterCount;
+    if (this.side === 'parameters') {
+      this.solve(point.gradient, x, 1);
+      return;
+    }
+    this.outputResidual(rowVector);
+    kernels.potrs(Lower, order, 1, gx.matrix, 0, order, rowVector, 0, order);
+    this.applyRowsTransposed(rowVector, x);
+    if (!this.uniform) this.divide(x);
+    if (network.l2.every((value) => value === 0)) return;
+    const penalty = new Float64Array(P);
+    network.addPenaltyProduct(point.params, penalty);
+    const rest = new Float64Array(P);
+    this.solve(penalty, rest, 1);
+    for (let i = 0; i < P; i++) x[i] += rest[i];
+  }
+
+  /** rows := R^+ u with u = dLoss/doutputs: R rows = u exactly, as u lies in the range of R. */
+  private outputResidual(rows: Float64Array): void {
+    const { point, network, samples: N, outputs, rows: count, d, dOffsets, output } = this;
+    const K = network.outputs;
+    lossOfOutputs(network.loss, N, K, point.layers[point.layers.length - 1].output, point.batch, 0, output, null);
+    const last = this.lastRows(d, dOffsets);
+    if (point.outputHessian.kind === 'diagonal') {
+      for (let i = 0; i < count; i++) {
+        const root = last[i + Math.floor(i / N) * count];
+        rows[i] = root > 0 ? output[i] / root : 0;
+      }
+      return;
+    }
+    // R is lower triangular per sample (K x (K-1)): forward substitution, R[j, k] = last[(k, n), j].
+    for (let n = 0; n < N; n++) {
+      for (let k = 0; k < outputs; k++) {
+        let value = output[k * N + n];
+        for (let i = 0; i < k; i++) value -= last[i * N + n + k * count] * rows[i * N + n];
+        const root = last[k * N + n + k * count];
+        rows[k * N + n] = root > 0 ? value / root : 0;
+      }
+    }
+  }
+
+  private outputFactor: Float64Array | null = null;
+  private outputFactorPoint: Linearization | null = null;
+  /** R^T itself: D_L before the last layer's slope was applied. */
+  private lastRows(d: Float64Array, dOffsets: Float64Array): Float64Array {
+    const L = this.network.layers.length;
+    if ((this.point.layers[L - 1] as AffinePoint).linear) return d.subarray(dOffsets[L - 1]);
+    this.outputFactor ??= new Float64Array(this.rows * this.network.outputs);
+    if (this.outputFactorPoint !== this.point) {
+      this.outputRows(this.outputFactor, 0);
+      this.outputFactorPoint = this.point;
+    }
+    return this.outputFactor;
+  }
+
+  dispose(): void {}
+}
+
+/** x[(k,n), i] *= slope[n, i]: the slope of unit i repeats over the outputs k. */
+function scaleTiled(x: Float64Array, offset: number, slope: Float64Array, N: number, repeats: number, units: number): void {
+  for (let i = 0, o = offset; i < units; i++) {
+    for (let k = 0; k < repeats; k++) for (let n = 0, s = i * N; n < N; n++, o++, s++) x[o] *= slope[s];
+  }
+}
