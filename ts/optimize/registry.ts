@@ -5,8 +5,9 @@
  * To add an optimizer: write `create<Name>(network, options)` in a file of its own and add its entry below.
  */
 import { checkObject, checkOneOf } from '../checks.js';
-import type { Network } from '../network/network.js';
+import type { Network } from '../derivatives/network.js';
 import { createAdam, createAdamW } from './adam.js';
+import { createGaussNewton } from './gauss-newton.js';
 import { checkOption, type OptionSpec, type OptionValue } from './option-schema.js';
 import type { Optimizer } from './optimizer.js';
 import { createSgd } from './sgd.js';
@@ -50,6 +51,25 @@ const betas: readonly OptionSpec[] = [
 ];
 
 const entries: readonly OptimizerEntry[] = [
+  {
+    name: 'gauss-newton',
+    description: 'exact damped Gauss-Newton, Levenberg-Marquardt control of the damping; no learning rate',
+    source: 'Levenberg 1944; Marquardt 1963; Schraudolph 2002',
+    whenNotToUse: 'streams of small batches: an exact solve on a small batch overfits that batch',
+    order: 'second',
+    options: [
+      { name: 'damping', flag: 'damping', type: 'number', default: 1, above: 0, help: 'first damping' },
+      momentum(0),
+      { name: 'geodesic', flag: 'geodesic', type: 'boolean', default: false, help: 'geodesic acceleration' },
+      { name: 'decrease', flag: 'damping-decrease', type: 'number', default: 0.5, above: 0, below: 1, help: 'factor on the damping after a good step' },
+      { name: 'increase', flag: 'damping-increase', type: 'number', default: 2, above: 1, help: 'factor on the damping after a poor step' },
+      { name: 'minimumDamping', flag: 'minimum-damping', type: 'number', default: 1e-20, above: 0, help: 'least damping' },
+      { name: 'maximumDamping', flag: 'maximum-damping', type: 'number', default: 1e10, above: 0, help: 'largest damping' },
+      { name: 'maxTrials', flag: 'max-trials', type: 'integer', default: 8, minimum: 1, maximum: 1000, help: 'trials before a step counts as rejected' },
+    ],
+    rateGrid: [],
+    create: (network, options) => createGaussNewton(network, options),
+  },
   {
     name: 'sgd',
     description: 'stochastic gradient descent with momentum',

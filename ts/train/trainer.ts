@@ -209,6 +209,7 @@ export class Trainer {
     let evaluatedAt = { step: counters.step, seconds: counters.seconds };
     let reason: StopReason | null = null;
     let stalled = 0;
+    let lastDamping: number | undefined;
 
     if (evaluate !== undefined && counters.step === 0) {
       yield { type: 'evaluation', step: 0, epoch: 0, seconds: 0, sets: await evaluate(this.params, false) };
@@ -242,9 +243,10 @@ export class Trainer {
       counters.loss = report.loss;
       counters.smoothedLoss = this.smooth(report.loss);
 
-      // A method that says its damping is at its ceiling and keeps rejecting cannot go on: no step it
-      // can take lowers the loss in working precision.
-      stalled = !report.accepted && report.stalled === true ? stalled + 1 : 0;
+      // Rejected again and again with the damping at its ceiling: on a fixed batch no step that the method can
+      // take lowers the loss in working precision.
+      stalled = source.kind === 'fixed' && !report.accepted && report.damping === lastDamping ? stalled + 1 : 0;
+      lastDamping = report.damping;
 
       const now = performance.now();
       if (recordedStep(counters.step) || (now - lastEvent) / 1000 >= heartbeat) {

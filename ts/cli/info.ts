@@ -1,0 +1,34 @@
+/** `deep-hessian info`: what is installed and what it runs on. */
+import type { Command } from 'commander';
+import { describeEnvironment } from '../train/environment.js';
+import type { Terminal } from './terminal.js';
+
+export function addInfoCommand(program: Command, terminal: Terminal): void {
+  const command = program
+    .command('info')
+    .description('Versions, BLAS library, threads and machine.')
+    .option('--json', 'as JSON')
+    .action(() => {
+      const environment = describeEnvironment();
+      if (command.opts<{ json?: boolean }>().json === true) {
+        terminal.out(`${JSON.stringify(environment)}\n`);
+        return;
+      }
+      const { kernels } = environment;
+      const lines: [string, string][] = [
+        ['deep-hessian', environment.version],
+        ['node', environment.node],
+        ['platform', environment.platform],
+        ['processor', `${environment.cpu}, ${environment.cores} cores`],
+        ['memory', `${(environment.memory / 2 ** 30).toFixed(1)} GiB`],
+        ['kernels', kernels.backend === 'openblas' ? 'native (OpenBLAS)' : 'plain TypeScript (the native core is not loaded)'],
+        ['BLAS', kernels.version],
+        ['core type', kernels.core],
+        ['threads', `${kernels.threads} of at most ${kernels.maxThreads}`],
+        ['SIMD', kernels.simd],
+        ['binary', kernels.file ?? 'none'],
+      ];
+      const width = Math.max(...lines.map(([name]) => name.length));
+      terminal.out(`${lines.map(([name, value]) => `${name.padEnd(width)}  ${value}`).join('\n')}\n`);
+    });
+}

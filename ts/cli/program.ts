@@ -1,0 +1,37 @@
+/** The command line as a whole. */
+import { Command } from 'commander';
+import { packageVersion } from '../train/environment.js';
+import { addCompareCommands } from './compare.js';
+import { exitCodes, reportFailure } from './failure.js';
+import { addInfoCommand } from './info.js';
+import { addSolveCommand } from './solve.js';
+import type { Terminal } from './terminal.js';
+import { addTrainCommand } from './train.js';
+
+/**
+ * Runs one command line (without `node` and the script) and returns the exit code: 0 success, 1 failure, 2 misuse,
+ * 130 and 143 after SIGINT and SIGTERM.
+ */
+export async function runCommandLine(args: readonly string[], terminal: Terminal): Promise<number> {
+  let code: number = exitCodes.success;
+  const setCode = (value: number): void => {
+    code = value;
+  };
+  const program = new Command('deep-hessian')
+    .description('Exact second-order training and curvature of deep networks.')
+    .version(packageVersion(), '-V, --version')
+    .option('--debug', 'print the stack of an error');
+  // Before the commands are made: they take these over.
+  program.exitOverride().configureOutput({ writeOut: terminal.out, writeErr: terminal.err }).showHelpAfterError('(run with --help for the options)');
+  addTrainCommand(program, terminal, setCode);
+  addCompareCommands(program, terminal, setCode);
+  addSolveCommand(program, terminal);
+  addInfoCommand(program, terminal);
+  const debug = args.includes('--debug');
+  try {
+    await program.parseAsync(args.filter((arg) => arg !== '--debug'), { from: 'user' });
+    return code;
+  } catch (error) {
+    return reportFailure(error, terminal, debug);
+  }
+}

@@ -1,0 +1,86 @@
+/** Live progress: a bar on a terminal, a plain line now and then elsewhere. */
+import { Presets, SingleBar } from 'cli-progress';
+import type { Budget, EndRecord, EvaluationRecord, StepRecord, TrainEvent } from '../train/trainer.js';
+import { formatCount, formatNumber, formatSeconds, type Terminal } from './terminal.js';
+
+/** How far a run is, from 0 to 1: the limit that is nearest. */
+export function fractionDone(budget: Budget, event: { step: number; epoch: number; seconds: number }): number {
+  let fraction = 0;
+  if (budget.steps !== undefined && budget.steps > 0) fraction = Math.max(fraction, event.step / budget.steps);
+  if (budget.epochs !== undefined) fraction = Math.max(fraction, event.epoch / budget.epochs);
+  if (budget.seconds !== undefined) fraction = Math.max(fraction, event.seconds / budget.seconds);
+  return Math.min(1, fraction);
+}
+
+/** The figures of a step in words; the last evaluation gives the accuracy. */
+export function describeStep(event: StepRecord, evaluation: EvaluationRecord | null, budget: Budget): string {
+  const parts = [`loss ${formatNumber(event.smoothedLoss)}`];
+  const set = evaluation?.sets.test ?? evaluation?.sets.validation ?? evaluation?.sets.train;
+  if (set !== undefined && 'accuracy' in set) parts.push(`accuracy ${(100 * set.accuracy).toFixed(1)}%`);
+  else if (set !== undefined && 'rmse' in set) parts.push(`rmse ${formatNumber(set.rmse)}`);
+  const { damping } = event.figures;
+  if (typeof damping === 'number') parts.push(`damping ${formatNumber(damping, 2)}`);
+  parts.push(`step ${formatNumber(event.stepNorm, 2)}`);
+  parts.push(event.rejectedSteps > 0 ? `${formatCount(event.acceptedSteps)} taken, ${formatCount(event.rejectedSteps)} rejected` : `${formatCount(event.acceptedSteps)} taken`);
+  parts.push(`${formatCount(event.samplesPerSecond)} samples/s`);
+  const fraction = fractionDone(budget, event);
+  if (fraction > 0) parts.push(`${formatSeconds((event.seconds * (1 - fraction)) / fraction)} left`);
+  return parts.join(' | ');
+}
+
+/** Seconds between two plain lines. */
+const plainInterval = 2;
+
+/** Shows the progress of one run after another. */
+export class Progress {
+  private bar: SingleBar | null = null;
+  private evaluation: EvaluationRecord | null = null;
+  private lastLine = 0;
+
+  constructor(private readonly terminal: Terminal, private readonly quiet: boolean) {}
+
+  /** Begins a run; `title` stands before its figures. */
+  begin(title: string): void {
+    this.finish();
+    this.evaluation = null;
+    this.lastLine = performance.now();
+    if (this.quiet) return;
+    if (!this.terminal.interactive) return;
+    this.bar = new SingleBar({
+      format: `${title} {bar} {percentage}% | {figures}`, stream: this.terminal.stream, hideCursor: true, barsize: 20,
+      fps: 10, linewrap: false, gracefulExit: false, clearOnComplete: false,
+    }, Presets.shades_classic);
+    this.bar.start(1000, 0, { figures: '' });
+  }
+
+  update(title: string, event: TrainEvent, budget: Budget): void {
+    if (event.type === 'evaluation') this.evaluation = event;
+    if (this.quiet || event.type !== 'step') return;
+    if (this.bar !== null) {
+      const value = Math.round(1000 * fractionDone(budget, event));
+      this.bar.update(value, { figures: describeStep(event, this.evaluation, budget) });
+    } else if (!this.terminal.interactive && performance.now() - this.lastLine > 1000 * plainInterval) {
+      this.lastLine = performance.now();
+      this.terminal.err(`${title} step ${event.step} | ${formatSeconds(event.seconds)} | ${describeStep(event, this.evaluation, budget)}\n`);
+    }
+  }
+
+  /** Ends the bar of the current run. */
+  finish(): void {
+    this.bar?.stop();
+    this.bar = null;
+  }
+}
+
+/** One line for the end of a run. */
+export function describeEnd(event: EndRecord): string {
+  const reasons: Record<EndRecord['reason'], string> = {
+    steps: 'all steps done', epochs: 'all epochs done', seconds: 'time is up', 'target-loss': 'target loss reached',
+    aborted: 'interrupted', stalled: 'no step lowers the loss any more',
+  };
+  const sets = Object.entries(event.sets).map(([name, figures]) =>
+    `${name} ${Object.entries(figures).map(([figure, value]) => (figure === 'accuracy' ? `accuracy ${(100 * value).toFixed(2)}%` : `${figure} ${formatNumber(value, 4)}`)).join(', ')}`,
+  );
+  return `${reasons[event.reason]}: ${formatCount(event.step)} steps in ${formatSeconds(event.seconds)}, loss ${formatNumber(event.loss, 4)}` +
+    (event.rejectedSteps > 0 ? ` (${formatCount(event.rejectedSteps)} steps rejected)` : '') + (sets.length > 0 ? `; ${sets.join('; ')}` : '');
+}

@@ -1,0 +1,103 @@
+/** `deep-hessian train`: one run, with a run folder, checkpoints and a report. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command } from 'commander';
+import { buildBudget } from '../train/experiment.js';
+import { writeRunReport } from '../train/report.js';
+import { TrainingSession } from '../train/session.js';
+import type { EndRecord } from '../train/trainer.js';
+import { exitCodes } from './failure.js';
+import { addRunFlags, collectSettings, givenSettings, optimizerHelp } from './flags.js';
+import { catchInterrupts } from './interrupt.js';
+import { describeEnd, Progress } from './progress.js';
+import { formatCount, type Terminal } from './terminal.js';
+
+/** A folder name that is free: runs/<what>-<time>[-n]. */
+export function freeRunFolder(what: string, now: Date = new Date()): string {
+  const stamp = now.toISOString().replace(/[-:]/g, '').replace('T', '-').slice(0, 15);
+  const base = join('runs', `${what}-${stamp}`);
+  let path = base;
+  for (let n = 2; existsSync(path); n++) path = `${base}-${n}`;
+  return path;
+}
+
+const examples = `
+Examples:
+  deep-hessian train
+  deep-hessian train --data cifar10 --data-dir data/cifar10 --image-size 16 --num-layers 30 --hidden-dim 16 --batch-size 64 --fixed-batch
+  deep-hessian train --data csv --file table.csv --targets price --num-layers 3 --steps 200 --target-loss 1e-6
+  deep-hessian train --data mnist --data-dir data/mnist --optimizer adam --lr 1e-3 --epochs 3 --schedule cosine:2800+warmup:100
+  deep-hessian train --config run.yaml --seed 2
+  deep-hessian train --resume runs/spirals-20260101-120000 --time-budget 60
+`;
+
+interface TrainFlags {
+  out?: string;
+  resume?: string;
+  json?: boolean;
+  quiet?: boolean;
+}
+
+export function addTrainCommand(program: Command, terminal: Terminal, setCode: (code: number) => void): void {
+  const command = program.command('train').description('Train a network.');
+  addRunFlags(command);
+  command
+    .optionsGroup('Run:')
+    .option('--config <file>', 'settings from a JSON or YAML file, keys named like these flags; flags win')
+    .option('--out <folder>', 'run folder (default: runs/<data>-<optimizer>-<time>)')
+    .option('--resume <path>', 'go on from a run folder or checkpoint')
+    .option('--json', 'one JSON record a line on standard output')
+    .option('--quiet', 'no progress')
+    .addHelpText('after', () => optimizerHelp() + examples)
+    .action(async () => setCode(await train(command, terminal)));
+}
+
+async function train(command: Command, terminal: Terminal): Promise<number> {
+  const { out, resume, json = false, quiet = false } = command.opts<TrainFlags>();
+  let session: TrainingSession;
+  if (resume !== undefined) {
+    if (out !== undefined) throw new RangeError('train: --out cannot change in a resumed run');
+    if (command.opts<{ config?: string }>().config !== undefined) throw new RangeError('train: --config and --resume exclude each other');
+    session = await TrainingSession.resume(resume, givenSettings(command));
+  } else {
+    const settings = await collectSettings(command);
+    const name = `${String(settings.data ?? 'spirals')}-${String(settings.optimizer ?? 'default')}`;
+    session = await TrainingSession.start(settings, out ?? freeRunFolder(name));
+  }
+  const { settings, experiment, folder } = session;
+  const { network, problem } = experiment;
+  const silent = quiet || json;
+  if (!silent) {
+    terminal.err(
+      `${problem.train.name}: ${formatCount(problem.train.samples)} samples of ${network.inputs} | ${network.layers.length} layers, ` +
+        `${formatCount(network.parameterCount)} parameters | ${settings.optimizer as string} | ${folder.path}` +
+        (session.startStep > 0 ? ` | from step ${formatCount(session.startStep)}` : '') + '\n',
+    );
+  }
+  const interrupt = catchInterrupts((name) => terminal.err(`\n${name}: stopping after this step, writing a checkpoint ...\n`));
+  const progress = new Progress(terminal, silent);
+  const budget = buildBudget(settings);
+  const title = settings.optimizer as string;
+  let end: EndRecord | null = null;
+  try {
+    progress.begin(title);
+    for await (const event of session.run(interrupt.signal)) {
+      if (json) terminal.out(`${JSON.stringify(event)}\n`);
+      progress.update(title, event, budget);
+      if (event.type === 'end') end = event;
+    }
+  } finally {
+    progress.finish();
+    interrupt.release();
+  }
+  if (end === null) return exitCodes.failure;
+  const code = interrupt.code();
+  if (end.reason === 'aborted' && code !== null) {
+    terminal.err(`interrupted at step ${formatCount(end.step)}; checkpoint written. Go on with:\n  deep-hessian train --resume ${folder.path}\n`);
+    return code;
+  }
+  const report = await writeRunReport(folder.path);
+  if (!json) terminal.out(`${describeEnd(end)}\n`);
+  if (!silent) terminal.err(`report: ${report}\n`);
+  return exitCodes.success;
+}
