@@ -32,7 +32,6 @@ const parts = [
     inputs: () => hashOf(['native', 'CMakeLists.txt'], platform),
     product: 'build/Release/deep_hessian.node',
     async make() {
-      await ensureTools();
       say('building the addon with cmake-js');
       await run(process.execPath, ['node_modules/cmake-js/bin/cmake-js', 'compile'], { name: 'cmake-js' });
     },
@@ -60,7 +59,10 @@ export async function setup() {
   await withLock(async () => {
     const started = performance.now();
     // What another process built meanwhile is not built again.
-    for (const part of stale()) {
+    const todo = stale();
+    // Before the long steps, so that a missing compiler is told at once.
+    if (todo.some((part) => part.name === 'addon')) await ensureTools();
+    for (const part of todo) {
       const inputs = part.inputs();
       await part.make();
       writeStamp(part.name, inputs);

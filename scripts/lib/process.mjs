@@ -26,7 +26,7 @@ export async function run(command, args, { name, env = process.env, cwd = root, 
   await new Promise((resolve, reject) => log.once('open', resolve).once('error', reject));
   const child = spawn(command, args, { cwd, env, stdio: ['ignore', log, log] });
   const outcome = await new Promise((resolve) => {
-    child.once('error', (error) => resolve(error.message));
+    child.once('error', (error) => resolve(error.code === 'ENOENT' ? 'not found on PATH' : error.message));
     child.once('exit', (code, signal) => resolve(code === 0 ? '' : signal ? `signal ${signal}` : `exit code ${code}`));
   });
   log.destroy();
