@@ -35,6 +35,8 @@ export interface Batch {
   /** Unit-major, samples x outputs, or null. */
   readonly targetValues: Float64Array | null;
   readonly weights: Float64Array | null;
+  /** The loss whose rules the targets were checked by. */
+  readonly loss?: LossName;
 }
 
 /** Checks and prepares a batch for a network of these sizes. */
@@ -54,12 +56,13 @@ export function prepareBatch(operation: string, inputs: number, outputs: number,
       targets: classIndices(operation, data.targets, samples, outputs),
       targetValues: null,
       weights,
+      loss,
     };
   }
   const values = targetRows(operation, data.targets, samples, outputs, loss);
   const targetValues = new Float64Array(values.length);
   kernels.transpose(outputs, samples, values, 0, outputs, targetValues, 0, samples);
-  return { samples, inputs: unitMajor, targets: null, targetValues, weights };
+  return { samples, inputs: unitMajor, targets: null, targetValues, weights, loss };
 }
 
 /** Checks row-major inputs and returns the number of samples. */
@@ -85,6 +88,9 @@ export function checkBatch(operation: string, batch: Batch, inputs: number, outp
       `a Float64Array [${inputs}, ${samples}] as prepared by network.batch`,
       batch.inputs,
     );
+  }
+  if (batch.loss !== undefined && batch.loss !== loss) {
+    failRange(operation, 'batch', `a batch prepared for the loss '${loss}'`, batch.loss);
   }
   if (batch.targets !== null) {
     if (loss !== 'cross-entropy' || batch.targets.length !== samples) {
