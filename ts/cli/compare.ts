@@ -186,7 +186,7 @@ export function comparisonText(result: Comparison): string {
     Object.keys(figures).filter((figure) => figure !== 'loss').map((figure) => `${set} ${figure}`))))];
   const rows = methods.map((method) => [
     method.label,
-    method.rate === null ? 'none' : formatNumber(method.rate, 2),
+    method.rate === null ? '-' : formatNumber(method.rate, 2),
     formatNumber(method.loss.median),
     ...(several ? [`${formatNumber(method.loss.minimum, 2)} .. ${formatNumber(method.loss.maximum, 2)}`] : []),
     method.loss.median === best ? '1' : formatNumber(method.loss.median / best, 2),

@@ -152,7 +152,7 @@ export async function* compare(
     };
     const trainer = new Trainer({
       network, params: experiment.params, optimizer: experiment.optimizer, source, budget: buildBudget(settings),
-      evaluate: experiment.evaluate, heartbeat: 0.1, ...(signal === undefined ? {} : { signal }),
+      evaluate: experiment.evaluate, evaluateEverySeconds: settings['evaluate-every'] as number, heartbeat: 0.1, ...(signal === undefined ? {} : { signal }),
     });
     const result: RunResult = {
       label, optimizer: settings.optimizer as string, rate, seed, loss: Infinity, steps: 0, accepted: 0, rejected: 0,

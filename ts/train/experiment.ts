@@ -3,7 +3,7 @@
  * evaluator. The same settings and seed give the same parts, bit for bit.
  */
 import { take, wholeBatch, fixedBatch, type Dataset } from '../data/dataset.js';
-import { fileNames, folderNames, loadDataset, type DataName, type LoadOptions } from '../data/load.js';
+import { loadDataset, type DataName, type LoadOptions } from '../data/load.js';
 import type { Standardisation } from '../data/standardise.js';
 import { Network } from '../derivatives/network.js';
 import type { InitialisationName } from '../network/initialise.js';
@@ -12,7 +12,7 @@ import type { LossName } from '../network/losses.js';
 import type { ActivationName } from '../native/kernels.js';
 import type { Optimizer } from '../optimize/optimizer.js';
 import { createOptimizer } from '../optimize/registry.js';
-import { optimizerSettings, type Settings } from './config.js';
+import { dataKind, optimizerSettings, type Settings } from './config.js';
 import { createEvaluator, networkTargets } from './evaluation.js';
 import { fixedSource, sampledSource, type BatchSource } from './source.js';
 import type { Budget, Evaluations } from './trainer.js';
@@ -35,12 +35,13 @@ export function datasetRequest(settings: Settings): LoadOptions {
   };
   pass('limit', 'limit');
   if ((settings.validation as number) > 0) request.testFraction = settings.validation;
-  if ((folderNames as readonly string[]).includes(data)) {
+  const kind = dataKind(data);
+  if (kind === 'folder') {
     pass('data-dir', 'dataDir');
     pass('image-size', 'imageSize');
     pass('grey', 'grey');
     pass('normalise', 'normalise');
-  } else if ((fileNames as readonly string[]).includes(data)) {
+  } else if (kind === 'file') {
     pass('file', 'file');
     pass('test-file', 'testFile');
     const csv: Record<string, unknown> = { task: settings.task, missing: settings.missing };
@@ -63,7 +64,7 @@ function columnList(text: string): (string | number)[] {
 /** Reads or makes the data that the settings name. */
 export async function loadProblem(settings: Settings): Promise<Problem> {
   const { train, test, standardisation } = await loadDataset(datasetRequest(settings));
-  const own = (folderNames as readonly unknown[]).includes(settings.data) || settings['test-file'] !== undefined;
+  const own = dataKind(settings.data) === 'folder' || settings['test-file'] !== undefined;
   return { train, heldOut: test === null ? {} : { [own ? 'test' : 'validation']: test }, standardisation };
 }
 

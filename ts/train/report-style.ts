@@ -17,6 +17,7 @@ th,td{padding:7px 14px 7px 0;text-align:left;white-space:nowrap;border-bottom:1p
 th{font-weight:600;font-size:13px;color:var(--ink-2)}
 tr:last-child td{border-bottom:0}
 .number{text-align:right}
+.number+:not(.number){padding-left:18px}
 .best td{background:var(--best);font-weight:600}
 td:first-child,th:first-child{padding-left:10px}
 .note,.empty{color:var(--ink-2);font-size:13.5px;margin:12px 0 0;max-width:85ch}

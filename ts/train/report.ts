@@ -53,7 +53,10 @@ function environmentTable(environment: Environment): string {
     platform: environment.platform,
     processor: `${environment.cpu}, ${environment.cores} cores`,
     memory: `${(environment.memory / 2 ** 30).toFixed(1)} GiB`,
-    BLAS: `${kernels.version} (${kernels.backend}, core type ${kernels.core}, ${kernels.threads} threads)`,
+    kernels: kernels.backend === 'openblas' ? kernels.version.split(' ').slice(0, 2).join(' ') : kernels.version,
+    'core type': kernels.core,
+    threads: kernels.threads,
+    SIMD: kernels.simd,
   });
 }
 
@@ -120,7 +123,7 @@ export function renderComparison(result: Comparison, environment: Environment): 
   const seconds = result.settings['time-budget'];
   const rows = methods.map((method) => [
     method.label,
-    method.rate === null ? 'none' : figure(method.rate, 2),
+    method.rate === null ? '-' : figure(method.rate, 2),
     figure(method.loss.median),
     ...(seeds.length > 1 ? [`${figure(method.loss.minimum, 2)} to ${figure(method.loss.maximum, 2)}`] : []),
     figure(method.loss.median / methods[best].loss.median, 3),
@@ -146,7 +149,7 @@ which had the full time; the time spent on the other rates is not counted. Faint
     tuned.length === 0 ? '' : `<section><h2>Learning rates tried</h2>${table(['Method', 'Rate', 'Median final loss'],
       tuned.flatMap((method) => method.rates.map(({ rate, loss }) => [method.label, figure(rate, 2), figure(loss)])))}</section>`,
     `<section><h2>Every run</h2><details><summary>${runs.length} runs</summary>${table(['Method', 'Rate', 'Seed', 'Final loss', 'Steps', 'Rejected', 'Seconds', 'Ended by'],
-      runs.map((run) => [run.label, run.rate === null ? 'none' : figure(run.rate, 2), String(run.seed), figure(run.loss), figure(run.steps), figure(run.rejected), figure(run.seconds, 3), run.reason]))}</details></section>`,
+      runs.map((run) => [run.label, run.rate === null ? '-' : figure(run.rate, 2), String(run.seed), figure(run.loss), figure(run.steps), figure(run.rejected), figure(run.seconds, 3), run.reason]))}</details></section>`,
     `<section><h2>Configuration</h2>${definitions(result.settings)}</section>`,
     `<section><h2>Environment</h2>${environmentTable(environment)}</section>`,
   ].join('\n');

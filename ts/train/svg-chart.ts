@@ -44,21 +44,30 @@ function tickLabel(value: number): string {
   const size = Math.abs(value);
   if (size >= 1000 && size < 1e6) return `${Number((value / 1000).toPrecision(3))}k`;
   if (size >= 1e-2 && size < 1000) return String(Number(value.toPrecision(3)));
-  return value.toExponential().replace('e+', 'e').replace(/^1e/, '1e');
+  return value.toExponential().replace('e+', 'e');
 }
 
-/** Whole powers of ten around the data, with at most eight labels. */
-export function logAxis(low: number, high: number): Axis {
-  let first = Math.floor(Math.log10(low) + 1e-9);
-  let last = Math.ceil(Math.log10(high) - 1e-9);
+/** Powers of ten around the data, with at most eight labels; `tight` ends the axis at the data itself. */
+export function logAxis(low: number, high: number, tight = false): Axis {
+  let from = Math.log10(low);
+  let to = Math.log10(high);
+  let first = Math.floor(from + 1e-9);
+  let last = Math.ceil(to - 1e-9);
   if (first === last) {
     first--;
     last++;
   }
+  if (!tight || last - first < 2) {
+    from = first;
+    to = last;
+  }
   const stride = Math.ceil((last - first) / 8);
   const ticks: Axis['ticks'] = [];
-  for (let e = first; e <= last; e += stride) ticks.push({ at: (e - first) / (last - first), label: tickLabel(10 ** e) });
-  return { place: (value) => (Math.log10(value) - first) / (last - first), ticks };
+  for (let e = first; e <= last; e += stride) {
+    const at = (e - from) / (to - from);
+    if (at > -1e-9 && at < 1 + 1e-9) ticks.push({ at, label: e >= -2 && e <= 5 ? tickLabel(Number(`1e${e}`)) : `1e${e}` });
+  }
+  return { place: (value) => (Math.log10(value) - from) / (to - from), ticks };
 }
 
 /** Steps of 1, 2 or 5 times a power of ten, about six of them. */
@@ -95,7 +104,7 @@ export function renderChart(series: readonly Series[], options: ChartOptions): s
   if (lines.length === 0) return `<figure>${caption}<p class="empty">No points to draw.</p></figure>`;
   const [x0, x1] = extent(lines.flatMap((line) => line.points.map((point) => point[0])));
   const [y0, y1] = extent(lines.flatMap((line) => line.points.map((point) => point[1])));
-  const xAxis = options.xScale === 'log' ? logAxis(x0, x1) : linearAxis(Math.min(0, x0), x1);
+  const xAxis = options.xScale === 'log' ? logAxis(x0, x1, true) : linearAxis(Math.min(0, x0), x1);
   const yAxis = options.yScale === 'log' ? logAxis(y0, y1) : linearAxis(Math.min(0, y0), y1);
   const px = (value: number): string => (margin.left + plotWidth * xAxis.place(value)).toFixed(1);
   const py = (value: number): string => (margin.top + plotHeight * (1 - yAxis.place(value))).toFixed(1);
