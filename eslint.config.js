@@ -45,7 +45,7 @@ export default tseslint.config(
       '@typescript-eslint/prefer-for-of': 'off',
       '@typescript-eslint/restrict-template-expressions': [
         'error',
-        { allowNumber: true, allowBoolean: true, allowNullish: true },
+        { allowNumber: true, allowBoolean: true, allowNullish: true, allowArray: true },
       ],
       // Interfaces may ask for a promise that one implementation has no need to wait in.
       '@typescript-eslint/require-await': 'off',
