@@ -23,7 +23,8 @@
 import type { AffinePoint } from '../derivatives/index.js';
 import { kernels, Lower, No, Right, Yes, type Real } from '../native/index.js';
 import { SymmetricFactor } from '../linalg/symmetric-factor.js';
-import type { FactorTotals, FactorWorkspace, SolveWorkspace, Stage } from './stage.js';
+import { affineInverse } from './affine-inverse.js';
+import type { FactorTotals, FactorWorkspace, InverseBlockTarget, SolveWorkspace, Stage } from './stage.js';
 
 /** The arrays of an {@link AffinePoint} in the precision of the factor. */
 export interface StagePoint {
@@ -386,5 +387,13 @@ export class AffineStage implements Stage {
       }
       kernels.gemm(No, No, inputs, h, q, 1, basis, 0, fan, coordinates, 0, q, 1, x, weights, inputs);
     }
+  }
+
+  inverse(covariance: Float64Array, wantNext: boolean, target: InverseBlockTarget): Float64Array | null {
+    const { point, samples, q, gx, eps, gaussNewton } = this;
+    return affineInverse({
+      point, samples, q, gx, eps, gaussNewton,
+      params: this.params as Float64Array, basis: this.basis as Float64Array | null, r: this.r as Float64Array, half: this.half as Float64Array,
+    }, covariance, wantNext, target);
   }
 }

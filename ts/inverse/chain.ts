@@ -183,6 +183,22 @@ export class ChainFactor implements RawFactor {
     return this.solveWorkspace;
   }
 
+  /**
+   * Selected inversion: every layer's diagonal block of (M + eps I)^-1, first layer to last, after {@link factor} in float64.
+   *
+   * @param visit receives the layer, the diagonal (length p) and, with `blocks`, the p x p block; arrays are its own to keep
+   */
+  inverse(blocks: boolean, visit: (layer: number, diagonal: Float64Array, block: Float64Array | null) => void): void {
+    const { stages, point } = this;
+    let covariance: Float64Array | null = new Float64Array(0);
+    for (let l = 0; l < stages.length; l++) {
+      const { parameterCount: p } = point.network.layers[l];
+      const target = { diagonal: new Float64Array(p), block: blocks ? new Float64Array(p * p) : null };
+      covariance = stages[l].inverse(covariance!, l + 1 < stages.length, target);
+      visit(l, target.diagonal, target.block);
+    }
+  }
+
   dispose(): void {
     this.stages.length = 0;
     this.workspace = null;

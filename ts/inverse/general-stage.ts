@@ -12,7 +12,8 @@ import type { Linearization } from '../derivatives/index.js';
 import { kernels, Lower, No, Yes, type Real } from '../native/index.js';
 import { SymmetricFactor } from '../linalg/symmetric-factor.js';
 import { allocate } from './affine-stage.js';
-import type { FactorTotals, FactorWorkspace, SolveWorkspace, Stage } from './stage.js';
+import { symmetrise } from './affine-inverse.js';
+import type { FactorTotals, FactorWorkspace, InverseBlockTarget, SolveWorkspace, Stage } from './stage.js';
 
 export class GeneralStage implements Stage {
   readonly rows: number;
@@ -159,5 +160,45 @@ export class GeneralStage implements Stage {
       const to = column * gStride + parameterOffset;
       for (let i = 0; i < p; i++) x[to + i] = y[yOffset + column * p + i];
     }
+  }
+
+  /** The plain form of affine-inverse.ts: block = Gx^-1 + K S' K^T, S = F S' F^T + Dx Gx^-1 Dx^T, F = Dz - Dx K. */
+  inverse(covariance: Float64Array, wantNext: boolean, target: InverseBlockTarget): Float64Array | null {
+    const { rows: n, previousRows: m, controls: p, gx } = this;
+    const dx = this.dx as Float64Array;
+    const inverse = new Float64Array(p * p);
+    const gain = new Float64Array(p * m);
+    if (p > 0) {
+      for (let i = 0; i < p; i++) inverse[i * (p + 1)] = 1;
+      gx.solve(inverse, 0, p);
+      const block = (target.block ?? new Float64Array(p * p)).fill(0);
+      block.set(inverse);
+      if (m > 0) {
+        gain.set(this.half);
+        gx.signs(gain, 0, m);
+        gx.halfTransposed(gain, 0, m);
+        const product = new Float64Array(p * m);
+        kernels.gemm(No, No, p, m, m, 1, gain, 0, p, covariance, 0, m, 0, product, 0, p);
+        kernels.gemm(No, Yes, p, p, m, 1, product, 0, p, gain, 0, p, 1, block, 0, p);
+      }
+      symmetrise(block, p);
+      for (let i = 0; i < p; i++) target.diagonal[i] = block[i * (p + 1)];
+    }
+    if (!wantNext) return null;
+    const next = new Float64Array(n * n);
+    if (p > 0) {
+      const spread = new Float64Array(n * p);
+      kernels.gemm(No, No, n, p, p, 1, dx, 0, n, inverse, 0, p, 0, spread, 0, n);
+      kernels.gemm(No, Yes, n, n, p, 1, spread, 0, n, dx, 0, n, 0, next, 0, n);
+    }
+    if (m > 0) {
+      const loop = Float64Array.from(this.dz as Float64Array);
+      if (p > 0) kernels.gemm(No, No, n, m, p, -1, dx, 0, n, gain, 0, p, 1, loop, 0, n);
+      const product = new Float64Array(n * m);
+      kernels.gemm(No, No, n, m, m, 1, loop, 0, n, covariance, 0, m, 0, product, 0, n);
+      kernels.gemm(No, Yes, n, n, m, 1, product, 0, n, loop, 0, n, 1, next, 0, n);
+    }
+    symmetrise(next, n);
+    return next;
   }
 }

@@ -51,6 +51,14 @@ export interface SolveWorkspace {
   c2: Real;
 }
 
+/** Where selected inversion writes one layer's share of the inverse; p is the layer's parameter count. */
+export interface InverseBlockTarget {
+  /** diagonal entries, length p */
+  diagonal: Float64Array;
+  /** the whole diagonal block, p x p, or null when only its diagonal is wanted */
+  block: Float64Array | null;
+}
+
 /** What one layer offers to the recursion. `states` are unit-major: unit i, sample n at i N + n. */
 export interface Stage {
   /** states at the layer's output (N units) and at its input (N inputs; 0 for the first layer) */
@@ -84,4 +92,10 @@ export interface Stage {
     g: Real, gStride: number, state: Real, stateNext: Real, y: Real, yOffset: number,
     x: Real, w: SolveWorkspace,
   ): void;
+  /**
+   * Selected inversion, first layer to last, after {@link factor} in float64: from the state covariance at the input
+   * (previousRows x previousRows) to the layer's block of the inverse and, when wanted, the covariance at the output
+   * (rows x rows). See affine-inverse.ts.
+   */
+  inverse(covariance: Float64Array, wantNext: boolean, target: InverseBlockTarget): Float64Array | null;
 }
