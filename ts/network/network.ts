@@ -108,6 +108,15 @@ export class NetworkModel {
     return result;
   }
 
+  /** Outputs (logits) row-major [N, K] of a prepared batch. */
+  batchOutputs(params: Float64Array, batch: Batch): Float64Array {
+    this.checkParameters('Network.batchOutputs', params);
+    checkBatch('Network.batchOutputs', batch, this.inputs, this.outputs, this.loss);
+    const result = new Float64Array(batch.samples * this.outputs);
+    this.working().outputsOf(params, batch.inputs, batch.samples, result);
+    return result;
+  }
+
   /** Loss and accuracy on a prepared batch. A loss that overflows is returned as it is. */
   evaluate(params: Float64Array, batch: Batch): Evaluation {
     this.checkParameters('Network.evaluate', params);
