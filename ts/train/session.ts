@@ -90,6 +90,8 @@ export class TrainingSession {
       ...(signal === undefined ? {} : { signal }),
     });
     if (this.stored !== null) trainer.restore(this.stored);
+    // A run that is killed early can be resumed too.
+    else await folder.checkpoint(this.checkpoint(trainer.state()));
     this.lastCheckpoint = performance.now();
     const every = 1000 * (settings['checkpoint-every'] as number);
     try {

@@ -1,0 +1,123 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { Network } from '../../ts/derivatives/network.js';
+import { DeepHessianError } from '../../ts/errors.js';
+import { createOptimizer, optimizerEntries } from '../../ts/optimize/registry.js';
+import { nearest, readConfigFile, resolveSettings, runOptions } from '../../ts/train/config.js';
+import { temporaryFolder } from './helpers.js';
+
+describe('configuration of a run', () => {
+  const folder = temporaryFolder();
+
+  it('fills defaults, some of which depend on others', () => {
+    const settings = resolveSettings({});
+    expect(settings).to.include({ data: 'spirals', 'num-layers': 30, 'hidden-dim': 16, activation: 'tanh', init: 'orthogonal', gain: 1.1, 'full-batch': true, 'time-budget': 8 });
+    expect(settings).to.not.have.property('batch-size');
+    expect(resolveSettings({ activation: 'relu', init: 'he', steps: 3 })).to.include({ gain: 1, steps: 3 }).and.not.have.property('time-budget');
+    expect(resolveSettings({ 'batch-size': 10 })).to.include({ 'full-batch': false, 'batch-size': 10 });
+    expect(resolveSettings({ data: 'csv', file: 'x.csv' })).to.include({ standardise: 'all', task: 'auto' });
+  });
+
+  it('is stable: resolving what it resolved changes nothing', () => {
+    for (const given of [{}, { 'batch-size': 8, optimizer: 'adam', lr: 0.1 }, { data: 'mnist', 'data-dir': 'x', 'fixed-batch': true }]) {
+      const settings = resolveSettings(given);
+      expect(resolveSettings(settings)).to.deep.equal(settings);
+    }
+  });
+
+  const wrong: [Record<string, unknown>, string | RegExp][] = [
+    [{ 'num-layer': 3 }, "unknown option 'num-layer', did you mean 'num-layers'?"],
+    [{ 'num-layers': 0 }, '--num-layers'],
+    [{ 'num-layers': 2.5 }, 'an integer'],
+    [{ data: 'imagenet' }, "one of 'spirals'"],
+    [{ optimizer: 'adagrad' }, "one of 'gauss-newton', 'sgd', 'adam', 'adamw'"],
+    [{ optimizer: 'sgd', damping: 1 }, /--damping \(it belongs to: gauss-newton.*\); allowed: --lr/],
+    [{ optimizer: 'adam', lr: -1 }, 'expected a number > 0 for --lr, received -1'],
+    [{ optimizer: 'adam', beta1: 1 }, 'a number >= 0 and < 1'],
+    [{ optimizer: 'adam', schedule: 'sometimes' }, "'constant', 'step:EVERY"],
+    [{ 'fixed-batch': true, 'full-batch': true }, 'exclude each other'],
+    [{ data: 'mnist' }, 'expected --data-dir'],
+    [{ data: 'csv' }, 'expected --file'],
+    [{ 'image-size': 4 }, '--image-size does not belong to --data spirals; it belongs to: cifar10'],
+    [{ seed: -1 }, '--seed'],
+    [{ 'time-budget': '8' }, '"8" (string)'],
+    [{ residual: 1 }, 'true or false'],
+  ];
+  for (const [settings, message] of wrong) {
+    it(`refuses ${JSON.stringify(settings)}`, () => {
+      expect(() => resolveSettings(settings)).to.throw(Error, message);
+    });
+  }
+
+  it('reads JSON and YAML with the same names', async () => {
+    const json = join(folder.path(), 'a.json');
+    const yaml = join(folder.path(), 'a.yaml');
+    writeFileSync(json, '{ "num-layers": 4, "lr": 0.1, "residual": true }');
+    writeFileSync(yaml, 'num-layers: 4 # layers\nlr: 0.1\nresidual: true\n');
+    expect(await readConfigFile(json)).to.deep.equal(await readConfigFile(yaml));
+  });
+
+  it('says what is wrong with a configuration file', async () => {
+    const failure = async (name: string, text: string): Promise<Error> => {
+      const path = join(folder.path(), name);
+      writeFileSync(path, text);
+      try {
+        await readConfigFile(path);
+      } catch (error) {
+        return error as Error;
+      }
+      throw new Error('no error');
+    };
+    expect((await failure('b.json', '{ "lr": 0.1')).message).to.match(/b\.json: not valid JSON/);
+    expect((await failure('b.yaml', 'a: [1')).message).to.match(/b\.yaml: not valid YAML/);
+    expect(await failure('b.yaml', '- 1\n- 2\n')).to.be.instanceOf(TypeError);
+    expect((await failure('b.txt', 'lr: 1')).message).to.match(/\.json, \.yaml or \.yml/);
+    let missing: unknown;
+    await readConfigFile(join(folder.path(), 'missing.json')).catch((error: unknown) => {
+      missing = error;
+    });
+    expect(missing).to.be.instanceOf(DeepHessianError);
+  });
+
+  it('finds the nearest word, if any is near', () => {
+    expect(nearest('optimiser', ['optimizer', 'lr'])).to.equal('optimizer');
+    expect(nearest('xyzzy', ['optimizer', 'seed'])).to.equal(null);
+  });
+
+  it('has no flag twice, and options that agree where optimizers share one', () => {
+    const flags = runOptions.map((option) => option.flag);
+    expect(new Set(flags).size).to.equal(flags.length);
+    for (const entry of optimizerEntries) {
+      for (const option of entry.options) {
+        expect(flags, option.flag).to.not.include(option.flag);
+        for (const other of optimizerEntries) {
+          const same = other.options.find((candidate) => candidate.flag === option.flag);
+          if (same !== undefined) expect([same.type, same.name], option.flag).to.deep.equal([option.type, option.name]);
+        }
+      }
+    }
+  });
+
+  it('every optimizer can be made with its documented defaults and steps', () => {
+    const network = new Network({ inputs: 2, loss: 'mse', layers: [{ type: 'dense', units: 3, activation: 'tanh' }, { type: 'dense', units: 1, activation: 'identity' }] });
+    const batch = network.batch({ inputs: Float64Array.of(1, 2, 3, 4), targets: Float64Array.of(1, 0) });
+    for (const entry of optimizerEntries) {
+      expect(entry.source).to.match(/\d{4}/);
+      expect(entry.whenNotToUse.length).to.be.above(10);
+      const defaults = Object.fromEntries(entry.options.filter((option) => option.default !== undefined).map((option) => [option.flag, option.default]));
+      const params = network.initialize({ seed: 1 });
+      const byDefault = params.slice();
+      const explicit = createOptimizer(entry.name, network, defaults);
+      const implicit = createOptimizer(entry.name, network);
+      for (let t = 0; t < 3; t++) {
+        explicit.step(params, batch);
+        implicit.step(byDefault, batch);
+      }
+      // The defaults that the table shows are those that the optimizer has.
+      expect([...params], entry.name).to.deep.equal([...byDefault]);
+      explicit.dispose?.();
+      implicit.dispose?.();
+    }
+  });
+});

@@ -1,0 +1,156 @@
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'chai';
+import { DeepHessianError } from '../../ts/errors.js';
+import { optimizerEntries } from '../../ts/optimize/registry.js';
+import { Random } from '../../ts/random.js';
+import { readCheckpoint } from '../../ts/train/checkpoint.js';
+import { readMetrics } from '../../ts/train/run-folder.js';
+import { TrainingSession } from '../../ts/train/session.js';
+import { runSession, small, temporaryFolder } from './helpers.js';
+
+const checkpointOf = (folder: string): string => join(folder, 'checkpoints', 'latest.checkpoint');
+
+/** Everything in a checkpoint that a resumed run must reproduce bit for bit: all but times. */
+function comparable(folder: string): Record<string, unknown> {
+  const { state, network } = readCheckpoint(checkpointOf(folder));
+  const { seconds: _, ...counters } = state.counters;
+  const bits = (values: Float64Array): string => Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString('hex');
+  return {
+    network, counters, source: state.source, params: bits(state.params), scalars: state.optimizer.scalars,
+    vectors: Object.fromEntries(Object.entries(state.optimizer.vectors).map(([name, values]) => [name, bits(values)])),
+  };
+}
+
+describe('resume', () => {
+  const folder = temporaryFolder();
+
+  for (const { name } of optimizerEntries) {
+    for (const batch of ['full', 'stream'] as const) {
+      it(`goes on with the same bits: ${name}, ${batch}`, async () => {
+        const settings = {
+          ...small, optimizer: name, steps: 24, ...(batch === 'stream' ? { 'batch-size': 16 } : {}),
+        };
+        const whole = join(folder.path(), `whole-${name}-${batch}`);
+        await runSession(await TrainingSession.start(settings, whole));
+        const parts = join(folder.path(), `parts-${name}-${batch}`);
+        await runSession(await TrainingSession.start(settings, parts), (event) => event.type === 'step' && event.step === 7);
+        expect(readCheckpoint(checkpointOf(parts)).state.counters.step).to.equal(7);
+        await runSession(await TrainingSession.resume(parts), (event) => event.type === 'step' && event.step === 15);
+        await runSession(await TrainingSession.resume(checkpointOf(parts)));
+        expect(comparable(parts)).to.deep.equal(comparable(whole));
+        // The record, too, is that of one run: every step once.
+        const losses = (path: string): [number, number][] =>
+          readMetrics(join(path, 'metrics.jsonl')).flatMap((event): [number, number][] => (event.type === 'step' ? [[event.step, event.loss]] : []));
+        expect(losses(parts)).to.deep.equal(losses(whole));
+      });
+    }
+  }
+
+  it('takes a larger budget and nothing else that changes the run', async () => {
+    const path = join(folder.path(), 'budget');
+    await runSession(await TrainingSession.start({ ...small, steps: 5 }, path));
+    await runSession(await TrainingSession.resume(path, { steps: 9 }));
+    expect(readCheckpoint(checkpointOf(path)).state.counters.step).to.equal(9);
+    let message = '';
+    try {
+      await TrainingSession.resume(path, { 'hidden-dim': 9 });
+    } catch (error) {
+      message = (error as Error).message;
+    }
+    expect(message).to.match(/--hidden-dim cannot change in a resumed run; allowed: --steps/);
+  });
+
+  it('refuses a folder that holds a run already, a folder without a checkpoint, and a damaged checkpoint', async () => {
+    const path = join(folder.path(), 'taken');
+    await runSession(await TrainingSession.start({ ...small, steps: 2 }, path));
+    const failures: unknown[] = [];
+    const attempt = async (job: () => Promise<unknown>): Promise<void> => {
+      try {
+        await job();
+      } catch (error) {
+        failures.push(error);
+      }
+    };
+    await attempt(() => TrainingSession.start({ ...small, steps: 2 }, path));
+    const empty = join(folder.path(), 'empty');
+    mkdirSync(empty);
+    await attempt(() => TrainingSession.resume(empty));
+    const damaged = join(folder.path(), 'damaged');
+    mkdirSync(join(damaged, 'checkpoints'), { recursive: true });
+    const bytes = readFileSync(checkpointOf(path));
+    bytes[bytes.length >> 1] ^= 1;
+    writeFileSync(checkpointOf(damaged), bytes);
+    await attempt(() => TrainingSession.resume(damaged));
+    expect(failures.map((error) => (error as DeepHessianError).message)).to.have.length(3);
+    expect((failures[0] as Error).message).to.match(/holds a run already/);
+    expect((failures[1] as Error).message).to.match(/no checkpoint to resume from/);
+    expect((failures[2] as Error).message).to.match(/checksum/);
+  });
+
+  it('keeps the last good state of a run that diverges', async () => {
+    const path = join(folder.path(), 'diverged');
+    const session = await TrainingSession.start(
+      { data: 'friedman1', points: 50, 'num-layers': 2, 'hidden-dim': 4, activation: 'identity', optimizer: 'sgd', lr: 1e8, steps: 500 }, path,
+    );
+    let caught: unknown;
+    try {
+      await runSession(session);
+    } catch (error) {
+      caught = error;
+    }
+    expect(caught).to.be.instanceOf(DeepHessianError);
+    expect((caught as DeepHessianError).code).to.equal('diverged');
+    const kept = (caught as DeepHessianError).details.checkpoint as string;
+    expect((caught as DeepHessianError).message).to.contain(kept);
+    expect(readCheckpoint(kept).state.counters.step).to.be.at.least(0);
+  });
+
+  it('loses nothing but the last steps to kill -9, at any moment', async function () {
+    this.timeout(60000);
+    const script = fileURLToPath(new URL('./killed-run.ts', import.meta.url));
+    const settings = { ...small, optimizer: 'adam', 'batch-size': 16, steps: 100000, 'checkpoint-every': 0.01 };
+    const random = new Random(11);
+    const path = join(folder.path(), 'killed');
+    let resumed = 0;
+    for (let round = 0; round < 3; round++) {
+      const child = spawn(process.execPath, ['--import', 'tsx', script, path, JSON.stringify(settings)], { stdio: ['ignore', 'pipe', 'inherit'] });
+      const exit = new Promise<void>((resolve) => child.on('exit', () => resolve()));
+      await new Promise<void>((resolve, reject) => {
+        child.stdout.once('data', () => resolve());
+        child.once('exit', () => reject(new Error('the run ended before it could be killed')));
+      });
+      await new Promise((resolve) => setTimeout(resolve, 40 + random.integer(250)));
+      child.kill('SIGKILL');
+      await exit;
+      if (existsSync(checkpointOf(path))) {
+        // Whole and sound, whatever the moment.
+        const { state } = readCheckpoint(checkpointOf(path));
+        expect(state.counters.step).to.be.at.least(resumed);
+        resumed = state.counters.step;
+      }
+    }
+    expect(resumed).to.be.at.least(1);
+    // Bring an uninterrupted run to a step somewhat further on, and the killed one too: the same bits.
+    const target = resumed + 50;
+    await runSession(await TrainingSession.resume(path, { steps: target }));
+    const whole = join(folder.path(), 'not-killed');
+    await runSession(await TrainingSession.start({ ...settings, steps: target, 'checkpoint-every': 1000 }, whole));
+    expect(comparable(path)).to.deep.equal(comparable(whole));
+    // Nothing half-written is left behind.
+    expect(readdirSync(join(path, 'checkpoints'))).to.deep.equal(['latest.checkpoint']);
+    const steps = readMetrics(join(path, 'metrics.jsonl')).flatMap((event) => (event.type === 'step' ? [event.step] : []));
+    expect(steps).to.deep.equal([...new Set(steps)].sort((a, b) => a - b));
+  });
+
+  it('drops a last line of the metrics that was cut off, and names any other bad line', () => {
+    const path = join(folder.path(), 'metrics.jsonl');
+    const line = '{"type":"step","step":1}\n';
+    writeFileSync(path, `${line}{"type":"st`);
+    expect(readMetrics(path)).to.have.length(1);
+    writeFileSync(path, `${line}nonsense\n${line}`);
+    expect(() => readMetrics(path)).to.throw(DeepHessianError, /line 2/);
+  });
+});
