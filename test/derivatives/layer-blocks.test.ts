@@ -111,7 +111,7 @@ describe('layer blocks and custom layers', () => {
         method: 'jacobians' | 'contractions',
       ): ReturnType<typeof checkLayer> => {
         const layer = gatedLayer(3, 2);
-        const right = layer[method].bind(layer) as (...args: Float64Array[]) => void;
+        const right = layer[method].bind<SmoothLayer>(layer) as (...args: Float64Array[]) => void;
         const replaced = (...args: Float64Array[]): void => {
           right(...args);
           change(args.slice(method === 'jacobians' ? 2 : 3));

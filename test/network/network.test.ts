@@ -4,7 +4,7 @@ import { DeepHessianError } from '../../ts/errors.js';
 import { activationNames, registerLayer, type LayerSpec, type NetworkOptions } from '../../ts/network/index.js';
 import { maximumError, problem, randomBatch } from '../helpers/problems.js';
 import { gatedLayer } from '../helpers/smooth-layers.js';
-import { Random } from '../../ts/random.js';
+import type { Random } from '../../ts/random.js';
 
 const dense = (units: number): LayerSpec => ({ type: 'dense', units, activation: 'tanh' });
 

@@ -6,13 +6,14 @@
  *
  * Loss means the data loss: the L2 term enters only the totals. Memory: 4 N h doubles for an affine layer of h units.
  */
-import { kernels, No } from '../native/index.js';
+import { No } from '../native/index.js';
 import { affineForward, affineInputAdjoint, affineParameterGradient } from '../network/affine-pass.js';
 import type { Batch } from '../network/batch.js';
 import { CustomScratch, customBackward, customForward } from '../network/custom-pass.js';
 import type { AffineLayer, CustomLayer } from '../network/layers.js';
 import { lossOfOutputs } from '../network/losses.js';
 import type { NetworkModel } from '../network/network.js';
+import { copyBlock, hadamard } from '../network/small-blocks.js';
 import { createOutputHessian, fillOutputHessian, type OutputHessian } from './output-hessian.js';
 
 export interface AffinePoint {
@@ -140,7 +141,7 @@ export class PointStore {
       const point = points[l];
       const size = point.output.length;
       if (point.kind === 'custom') {
-        copy(size, lambda, point.adjoint);
+        copyBlock(size, lambda, 0, point.adjoint, 0);
         const scratch = this.customs[l]!;
         customBackward(
           scratch,
@@ -158,17 +159,13 @@ export class PointStore {
       }
       const { layer, delta, curvature } = point;
       if (layer.linear) {
-        copy(size, lambda, delta);
+        copyBlock(size, lambda, 0, delta, 0);
       } else {
-        kernels.hadamard(No, size, lambda, 0, point.slope, 0, delta, 0);
-        if (!layer.piecewiseLinear) kernels.hadamard(No, size, lambda, 0, curvature, 0, curvature, 0);
+        hadamard(No, size, lambda, 0, point.slope, 0, delta, 0);
+        if (!layer.piecewiseLinear) hadamard(No, size, lambda, 0, curvature, 0, curvature, 0);
       }
       affineParameterGradient(layer, samples, point.input, 0, samples, delta, 0, gradient);
       if (l > 0) affineInputAdjoint(layer, samples, params, delta, layer.residual ? 1 : 0, lambda);
     }
   }
-}
-
-function copy(count: number, from: Float64Array, to: Float64Array): void {
-  for (let i = 0; i < count; i++) to[i] = from[i];
 }

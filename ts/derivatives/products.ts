@@ -15,8 +15,9 @@
  * Vectors are the columns of P x m matrices; m tangents of one layer lie one after the other, N x h each. The matrix products of
  * the m vectors go out as one strided batch.
  */
-import { activationCodes, kernels, No, Yes, type Flag } from '../native/index.js';
+import { kernels, No, Yes, type Flag } from '../native/index.js';
 import type { NetworkModel } from '../network/network.js';
+import { addBias, columnSums, copyBlock, hadamard, multiply as multiplyOne } from '../network/small-blocks.js';
 import type { LayerBlocks } from './layer-blocks.js';
 import type { AffinePoint, CustomPoint, LayerPoint } from './layer-point.js';
 import { multiplyOutputHessian, type OutputHessian } from './output-hessian.js';
@@ -109,13 +110,13 @@ export class Product {
   /** out := J v, unit-major N x K. */
   jacobian(v: Float64Array, out: Float64Array): void {
     this.tangents(v, 1);
-    copy(out.length, this.workspace.tangents[this.point.layers.length - 1], out);
+    copyBlock(out.length, this.workspace.tangents[this.point.layers.length - 1], 0, out, 0);
   }
 
   /** out := J^T w for w unit-major N x K. */
   jacobianTransposed(w: Float64Array, out: Float64Array): void {
     this.workspace.prepare(this.samples);
-    copy(w.length, w, this.workspace.first);
+    copyBlock(w.length, w, 0, this.workspace.first, 0);
     this.adjoints(out, 1, out, true);
   }
 
@@ -153,27 +154,11 @@ export class Product {
     }
     if (biasOffset >= 0) {
       for (let j = 0; j < m; j++) {
-        kernels.activate(
-          activationCodes.identity,
-          n,
-          h,
-          s,
-          j * size,
-          v,
-          j * p + biasOffset,
-          null,
-          0,
-          null,
-          0,
-          null,
-          0,
-          null,
-          0,
-        );
+        addBias(n, h, s, j * size, v, j * p + biasOffset);
       }
     }
-    if (!layer.linear) for (let j = 0; j < m; j++) kernels.hadamard(No, size, slope, 0, s, j * size, y, j * size);
-    else if (s !== y) copy(m * size, s, y);
+    if (!layer.linear) for (let j = 0; j < m; j++) hadamard(No, size, slope, 0, s, j * size, y, j * size);
+    else if (s !== y) copyBlock(m * size, s, 0, y, 0);
     if (layer.residual && below !== null) kernels.axpy(m * size, 1, below, 0, y, 0);
   }
 
@@ -195,11 +180,11 @@ export class Product {
       const { first, second } = workspace;
       const curved = !gaussNewton && !layer.piecewiseLinear;
       for (let j = 0; j < m; j++) {
-        kernels.hadamard(No, size, slope, 0, first, j * size, second, j * size);
-        if (curved) kernels.hadamard(Yes, size, curvature, 0, s, j * size, second, j * size);
+        hadamard(No, size, slope, 0, first, j * size, second, j * size);
+        if (curved) hadamard(Yes, size, curvature, 0, s, j * size, second, j * size);
       }
     } else if (layer.residual) {
-      copy(m * size, workspace.first, workspace.second);
+      copyBlock(m * size, workspace.first, 0, workspace.second, 0);
     } else {
       const held = workspace.first;
       workspace.first = workspace.second;
@@ -208,7 +193,7 @@ export class Product {
     const { first: r, second: t } = workspace;
     multiply(m, Yes, No, a, h, n, input, 0, n, 0, t, 0, n, size, 0, out, weightOffset, a, p);
     if (biasOffset >= 0) {
-      for (let j = 0; j < m; j++) kernels.columnSums(No, n, h, t, j * size, n, out, j * p + biasOffset);
+      for (let j = 0; j < m; j++) columnSums(No, n, h, t, j * size, out, j * p + biasOffset);
     }
     if (below === null) return;
     const sizeBelow = n * a;
@@ -292,13 +277,13 @@ function multiply(
   bo: number,
   ldb: number,
   strideB: number,
-  beta: number,
+  beta: 0 | 1,
   c: Float64Array,
   co: number,
   ldc: number,
   strideC: number,
 ): void {
-  if (count === 1) kernels.gemm(transA, transB, m, n, k, 1, a, ao, lda, b, bo, ldb, beta, c, co, ldc);
+  if (count === 1) multiplyOne(transA, transB, m, n, k, a, ao, lda, b, bo, ldb, beta, c, co, ldc);
   else
     kernels.gemmBatch(
       transA,
@@ -322,8 +307,4 @@ function multiply(
       strideC,
       count,
     );
-}
-
-function copy(count: number, from: Float64Array, to: Float64Array): void {
-  for (let i = 0; i < count; i++) to[i] = from[i];
 }

@@ -10,6 +10,7 @@
  */
 import { kernels, No, Yes } from '../native/index.js';
 import type { AffineLayer } from './layers.js';
+import { addBias, columnSums, multiply } from './small-blocks.js';
 
 /**
  * Z_out into `out`, act' into `slope` and act'' into `second` where wanted. `scratch` holds N x h. For a linear layer `slope`
@@ -31,28 +32,11 @@ export function affineForward(
   const bias = biasOffset < 0 ? null : params;
   const b = biasOffset < 0 ? 0 : biasOffset;
   if (linear && !residual) {
-    kernels.gemm(No, No, samples, units, inputs, 1, z, zo, ldz, params, layer.weightOffset, inputs, 0, out, 0, samples);
-    if (bias !== null) kernels.activate(code, samples, units, out, 0, bias, b, null, 0, null, 0, null, 0, null, 0);
+    multiply(No, No, samples, units, inputs, z, zo, ldz, params, layer.weightOffset, inputs, 0, out, 0, samples);
+    if (bias !== null) addBias(samples, units, out, 0, bias, b);
     return;
   }
-  kernels.gemm(
-    No,
-    No,
-    samples,
-    units,
-    inputs,
-    1,
-    z,
-    zo,
-    ldz,
-    params,
-    layer.weightOffset,
-    inputs,
-    0,
-    scratch,
-    0,
-    samples,
-  );
+  multiply(No, No, samples, units, inputs, z, zo, ldz, params, layer.weightOffset, inputs, 0, scratch, 0, samples);
   kernels.activate(
     code,
     samples,
@@ -84,8 +68,8 @@ export function affineParameterGradient(
   gradient: Float64Array,
 ): void {
   const { inputs, units, weightOffset, biasOffset } = layer;
-  kernels.gemm(Yes, No, inputs, units, samples, 1, z, zo, ldz, delta, 0, samples, beta, gradient, weightOffset, inputs);
-  if (biasOffset >= 0) kernels.columnSums(beta, samples, units, delta, 0, samples, gradient, biasOffset);
+  multiply(Yes, No, inputs, units, samples, z, zo, ldz, delta, 0, samples, beta, gradient, weightOffset, inputs);
+  if (biasOffset >= 0) columnSums(beta, samples, units, delta, 0, gradient, biasOffset);
 }
 
 /** target := Delta W^T + beta target, N x a. A residual layer calls it with Lambda already in `target` and beta 1. */
@@ -98,22 +82,5 @@ export function affineInputAdjoint(
   target: Float64Array,
 ): void {
   const { inputs, units, weightOffset } = layer;
-  kernels.gemm(
-    No,
-    Yes,
-    samples,
-    inputs,
-    units,
-    1,
-    delta,
-    0,
-    samples,
-    params,
-    weightOffset,
-    inputs,
-    beta,
-    target,
-    0,
-    samples,
-  );
+  multiply(No, Yes, samples, inputs, units, delta, 0, samples, params, weightOffset, inputs, beta, target, 0, samples);
 }

@@ -6,12 +6,13 @@
  * memory does not grow with the batch: 2 N sum(h) doubles for N samples and sum(h) units, N <= partSamples. The losses and
  * gradients of the parts add up to those of the batch (the average over all N is already in every term).
  */
-import { kernels } from '../native/index.js';
+import { kernels, No } from '../native/index.js';
 import type { Batch } from './batch.js';
 import { affineForward, affineInputAdjoint, affineParameterGradient } from './affine-pass.js';
 import { CustomScratch, customBackward, customForward } from './custom-pass.js';
 import type { Layer } from './layers.js';
 import { countCorrect, lossOfOutputs, type LossName } from './losses.js';
+import { copyBlock, hadamard } from './small-blocks.js';
 
 /** Doubles that one part's activations may take (4 MB), and the least part worth a matrix product. */
 const partDoubles = 1 << 19;
@@ -188,8 +189,8 @@ export class GradientWorkspace {
         continue;
       }
       const size = count * layer.units;
-      if (!layer.linear) kernels.hadamard(0, size, this.lambda, 0, this.slopes[l]!, 0, this.delta, 0);
-      else if (layer.residual) copy(size, this.lambda, this.delta);
+      if (!layer.linear) hadamard(No, size, this.lambda, 0, this.slopes[l]!, 0, this.delta, 0);
+      else if (layer.residual) copyBlock(size, this.lambda, 0, this.delta, 0);
       else this.swap();
       affineParameterGradient(layer, count, z, zo, ldz, this.delta, beta, gradient);
       // A residual layer passes Lambda on besides Delta W^T: the product is added to it in place.
@@ -202,8 +203,4 @@ export class GradientWorkspace {
     this.lambda = this.delta;
     this.delta = held;
   }
-}
-
-function copy(count: number, from: Float64Array, to: Float64Array): void {
-  for (let i = 0; i < count; i++) to[i] = from[i];
 }
