@@ -224,6 +224,10 @@ describe('Linearization', () => {
       ],
     });
     const point = network.linearize(params, data);
+    expect(() => point.denseGaussNewton())
+      .to.throw(DeepHessianError)
+      .with.property('code', 'out-of-memory');
+    expect(() => point.layerBlocks(0)).to.throw(DeepHessianError, /the dense blocks of layers\[0\] needs/);
     expect(() => point.denseHessian())
       .to.throw(DeepHessianError, /needs 32\d{3}\.\d\d GB/)
       .with.property('code', 'out-of-memory');

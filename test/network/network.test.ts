@@ -281,6 +281,15 @@ describe('Network', () => {
       RangeError,
       'an array other than params for gradient',
     );
+    expect(() => network.evaluate(params, null as never)).to.throw(
+      TypeError,
+      'Network.evaluate: expected an object for batch, received null',
+    );
+    expect(() => network.evaluate(params, data as never)).to.throw(TypeError, 'a prepared batch for batch');
+    expect(() => network.evaluate(params, { ...batch, weights: new Float64Array(1) })).to.throw(
+      RangeError,
+      'for batch.weights',
+    );
     const broken = params.slice();
     broken[p - 1] = -Infinity;
     expect(() => network.lossAndGradient(broken, batch, new Float64Array(p))).to.throw(

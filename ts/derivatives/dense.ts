@@ -5,33 +5,12 @@
  *   G = J^T Q J           (plus L2)
  *   H = [H e_1 .. H e_P]  (plus L2), made symmetric by averaging with its transpose
  */
-import { freemem } from 'node:os';
-import { DeepHessianError } from '../errors.js';
 import { kernels, No, Yes } from '../native/index.js';
 import { CustomScratch } from '../network/custom-pass.js';
 import type { LayerPoint } from './layer-point.js';
+import { allocate } from './memory.js';
 import { multiplyOutputHessian, type OutputHessian } from './output-hessian.js';
 import type { NetworkModel } from '../network/network.js';
-
-/** A zeroed array of `doubles`, or DeepHessianError 'out-of-memory' with the figures before anything is allocated. */
-export function allocate(operation: string, what: string, doubles: number): Float64Array {
-  const bytes = 8 * doubles;
-  const available = freemem();
-  const refuse = (): never => {
-    const gigabytes = (value: number): string => `${(value / 1e9).toFixed(2)} GB`;
-    throw new DeepHessianError(
-      'out-of-memory',
-      `${operation}: ${what} needs ${gigabytes(bytes)}, ${gigabytes(available)} are available`,
-      { bytes, available },
-    );
-  };
-  if (bytes > available) refuse();
-  try {
-    return new Float64Array(doubles);
-  } catch {
-    return refuse();
-  }
-}
 
 /** Columns formed by one product call. */
 const columnsAtOnce = 32;

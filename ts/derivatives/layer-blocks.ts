@@ -17,6 +17,7 @@
  */
 import { CustomScratch } from '../network/custom-pass.js';
 import type { AffinePoint, CustomPoint, LayerPoint } from './layer-point.js';
+import { requireDoubles } from './memory.js';
 
 export interface LayerBlocks {
   readonly dx: Float64Array;
@@ -36,6 +37,8 @@ export function layerBlocksSize(samples: number, parameterCount: number, inputs:
 /** The blocks of one layer at a point. */
 export function layerBlocks(point: LayerPoint, samples: number, params: Float64Array): LayerBlocks {
   const { parameterCount: p, inputs: a, units: h } = point.layer;
+  const size = layerBlocksSize(samples, p, a, h);
+  requireDoubles('Linearization.layerBlocks', `the dense blocks of layers[${point.layer.index}]`, size);
   const blocks = {
     dx: new Float64Array(samples * h * p),
     dz: new Float64Array(samples * h * a),

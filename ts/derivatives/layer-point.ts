@@ -14,6 +14,7 @@ import type { AffineLayer, CustomLayer } from '../network/layers.js';
 import { lossOfOutputs } from '../network/losses.js';
 import type { NetworkModel } from '../network/network.js';
 import { copyBlock, hadamard } from '../network/small-blocks.js';
+import { requireDoubles } from './memory.js';
 import { createOutputHessian, fillOutputHessian, type OutputHessian } from './output-hessian.js';
 
 export interface AffinePoint {
@@ -59,6 +60,12 @@ export class PointStore {
     readonly samples: number,
   ) {
     const { layers, parameterCount, loss, outputs } = network;
+    const states = layers.reduce((sum, layer) => sum + layer.units, 0);
+    requireDoubles(
+      'Network.linearize',
+      `a linearization of ${samples} samples`,
+      2 * parameterCount + 4 * samples * states,
+    );
     this.params = new Float64Array(parameterCount);
     this.gradient = new Float64Array(parameterCount);
     this.outputHessian = createOutputHessian(loss, samples, outputs);

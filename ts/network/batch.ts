@@ -78,6 +78,7 @@ export function checkInputs(operation: string, value: unknown, inputs: number): 
 
 /** Refuses an object that is not a prepared batch of this network. */
 export function checkBatch(operation: string, batch: Batch, inputs: number, outputs: number, loss: LossName): void {
+  checkObject(operation, 'batch', batch);
   const { samples } = batch;
   if (!(samples >= 1) || !(batch.inputs instanceof Float64Array))
     failType(operation, 'batch', 'a prepared batch', batch);
@@ -88,6 +89,9 @@ export function checkBatch(operation: string, batch: Batch, inputs: number, outp
       `a Float64Array [${inputs}, ${samples}] as prepared by network.batch`,
       batch.inputs,
     );
+  }
+  if (batch.weights !== null && batch.weights?.length !== samples) {
+    failRange(operation, 'batch.weights', `null or a Float64Array of length ${samples}`, batch.weights);
   }
   if (batch.loss !== undefined && batch.loss !== loss) {
     failRange(operation, 'batch', `a batch prepared for the loss '${loss}'`, batch.loss);
