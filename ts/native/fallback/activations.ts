@@ -30,7 +30,8 @@ function normalDistribution(s: number, g: number): number {
   const x = Math.abs(s) * Math.SQRT1_2;
   const t = (x - 3.75) / (x + 3.75);
   // Clenshaw recurrence
-  let b1 = 0, b2 = 0;
+  let b1 = 0,
+    b2 = 0;
   for (let k = erfcSeries.length - 1; k > 0; k--) {
     const b0 = 2 * t * b1 - b2 + erfcSeries[k];
     b2 = b1;
@@ -50,7 +51,8 @@ const identity: Activation = (s, out) => {
 };
 
 const tanh: Activation = (s, out) => {
-  const u = Math.exp(-2 * Math.abs(s)), t = Math.tanh(s);
+  const u = Math.exp(-2 * Math.abs(s)),
+    t = Math.tanh(s);
   const slope = (4 * u) / ((1 + u) * (1 + u)); // sech^2
   out[0] = t;
   out[1] = slope;
@@ -85,7 +87,8 @@ const gelu: Activation = (s, out) => {
 
 const silu: Activation = (s, out) => {
   const u = Math.exp(-Math.abs(s));
-  const p = s >= 0 ? 1 / (1 + u) : u / (1 + u), q = s >= 0 ? u / (1 + u) : 1 / (1 + u);
+  const p = s >= 0 ? 1 / (1 + u) : u / (1 + u),
+    q = s >= 0 ? u / (1 + u) : 1 / (1 + u);
   out[0] = s * p;
   out[1] = p * (1 + s * q);
   out[2] = p * q * (2 - s * Math.tanh(s / 2));
@@ -110,8 +113,21 @@ const activations: readonly Activation[] = [identity, tanh, sigmoid, softplus, g
 
 /** Unchecked form of the kernel `activate`. */
 export function activateCore(
-  code: number, rows: number, cols: number, s: Real, so: number, bias: Real | null, biasOffset: number,
-  residual: Real | null, ro: number, z: Real | null, zo: number, d1: Real | null, o1: number, d2: Real | null, o2: number,
+  code: number,
+  rows: number,
+  cols: number,
+  s: Real,
+  so: number,
+  bias: Real | null,
+  biasOffset: number,
+  residual: Real | null,
+  ro: number,
+  z: Real | null,
+  zo: number,
+  d1: Real | null,
+  o1: number,
+  d2: Real | null,
+  o2: number,
 ): void {
   const act = activations[code];
   const out = new Float64Array(3);

@@ -22,19 +22,30 @@ function scaleColumn(n: number, beta: number, y: Real, yo: number): void {
 function addColumns(m: number, k: number, a: Real, ao: number, ld: number, x: Float64Array, y: Real, yo: number): void {
   let p = 0;
   for (; p + 4 <= k; p += 4) {
-    const x0 = x[p], x1 = x[p + 1], x2 = x[p + 2], x3 = x[p + 3];
-    const a0 = ao + p * ld, a1 = a0 + ld, a2 = a1 + ld, a3 = a2 + ld;
+    const x0 = x[p],
+      x1 = x[p + 1],
+      x2 = x[p + 2],
+      x3 = x[p + 3];
+    const a0 = ao + p * ld,
+      a1 = a0 + ld,
+      a2 = a1 + ld,
+      a3 = a2 + ld;
     for (let i = 0; i < m; i++) y[yo + i] += a[a0 + i] * x0 + a[a1 + i] * x1 + a[a2 + i] * x2 + a[a3 + i] * x3;
   }
   for (; p < k; p++) {
-    const x0 = x[p], a0 = ao + p * ld;
+    const x0 = x[p],
+      a0 = ao + p * ld;
     for (let i = 0; i < m; i++) y[yo + i] += a[a0 + i] * x0;
   }
 }
 
 /** sum_i a[ao + i] b[bo + i] */
 export function dotCore(n: number, a: Real, ao: number, b: Real, bo: number): number {
-  let s0 = 0, s1 = 0, s2 = 0, s3 = 0, i = 0;
+  let s0 = 0,
+    s1 = 0,
+    s2 = 0,
+    s3 = 0,
+    i = 0;
   for (; i + 4 <= n; i += 4) {
     s0 += a[ao + i] * b[bo + i];
     s1 += a[ao + i + 1] * b[bo + i + 1];
@@ -71,8 +82,22 @@ export function nrm2Core(n: number, x: Real, xo: number): number {
 
 /** C := alpha op(A) op(B) + beta C, op(A) m x k, op(B) k x n. */
 export function gemmCore(
-  transA: Flag, transB: Flag, m: number, n: number, k: number, alpha: number,
-  a: Real, ao: number, lda: number, b: Real, bo: number, ldb: number, beta: number, c: Real, co: number, ldc: number,
+  transA: Flag,
+  transB: Flag,
+  m: number,
+  n: number,
+  k: number,
+  alpha: number,
+  a: Real,
+  ao: number,
+  lda: number,
+  b: Real,
+  bo: number,
+  ldb: number,
+  beta: number,
+  c: Real,
+  co: number,
+  ldc: number,
 ): void {
   if (m === 0 || n === 0) return;
   const column = scratch(k);
@@ -89,10 +114,23 @@ export function gemmCore(
 
 /** y := alpha op(A) x + beta y, A m x n. */
 export function gemvCore(
-  trans: Flag, m: number, n: number, alpha: number, a: Real, ao: number, lda: number,
-  x: Real, xo: number, incx: number, beta: number, y: Real, yo: number, incy: number,
+  trans: Flag,
+  m: number,
+  n: number,
+  alpha: number,
+  a: Real,
+  ao: number,
+  lda: number,
+  x: Real,
+  xo: number,
+  incx: number,
+  beta: number,
+  y: Real,
+  yo: number,
+  incy: number,
 ): void {
-  const rows = trans ? n : m, inner = trans ? m : n;
+  const rows = trans ? n : m,
+    inner = trans ? m : n;
   for (let i = 0; i < rows; i++) {
     const at = yo + i * incy;
     if (beta === 0) y[at] = 0;
@@ -109,7 +147,8 @@ export function gemvCore(
     addColumns(m, n, a, ao, lda, column, y, yo);
   } else {
     for (let j = 0; j < n; j++) {
-      const t = alpha * x[xo + j * incx], aj = ao + j * lda;
+      const t = alpha * x[xo + j * incx],
+        aj = ao + j * lda;
       for (let i = 0; i < m; i++) y[yo + i * incy] += a[aj + i] * t;
     }
   }
@@ -117,12 +156,23 @@ export function gemvCore(
 
 /** One triangle of C := alpha A A^T + beta C, or alpha A^T A + beta C with trans. */
 export function syrkCore(
-  uplo: Flag, trans: Flag, n: number, k: number, alpha: number, a: Real, ao: number, lda: number,
-  beta: number, c: Real, co: number, ldc: number,
+  uplo: Flag,
+  trans: Flag,
+  n: number,
+  k: number,
+  alpha: number,
+  a: Real,
+  ao: number,
+  lda: number,
+  beta: number,
+  c: Real,
+  co: number,
+  ldc: number,
 ): void {
   const column = scratch(k);
   for (let j = 0; j < n; j++) {
-    const from = uplo ? 0 : j, length = uplo ? j + 1 : n - j;
+    const from = uplo ? 0 : j,
+      length = uplo ? j + 1 : n - j;
     const cj = co + from + j * ldc;
     scaleColumn(length, beta, c, cj);
     if (alpha === 0 || k === 0) continue;
@@ -137,8 +187,21 @@ export function syrkCore(
 
 /** C := alpha A B + beta C (left) or alpha B A + beta C (right), A symmetric with one triangle stored, C m x n. */
 export function symmCore(
-  side: Flag, uplo: Flag, m: number, n: number, alpha: number, a: Real, ao: number, lda: number,
-  b: Real, bo: number, ldb: number, beta: number, c: Real, co: number, ldc: number,
+  side: Flag,
+  uplo: Flag,
+  m: number,
+  n: number,
+  alpha: number,
+  a: Real,
+  ao: number,
+  lda: number,
+  b: Real,
+  bo: number,
+  ldb: number,
+  beta: number,
+  c: Real,
+  co: number,
+  ldc: number,
 ): void {
   const order = side ? n : m;
   const full = new Float64Array(order * order);
@@ -157,8 +220,19 @@ function scaleBlock(m: number, n: number, alpha: number, b: Real, bo: number, ld
 
 /** B := alpha op(A)^-1 B (left) or alpha B op(A)^-1 (right), A triangular, B m x n. */
 export function trsmCore(
-  side: Flag, uplo: Flag, trans: Flag, unit: Flag, m: number, n: number, alpha: number,
-  a: Real, ao: number, lda: number, b: Real, bo: number, ldb: number,
+  side: Flag,
+  uplo: Flag,
+  trans: Flag,
+  unit: Flag,
+  m: number,
+  n: number,
+  alpha: number,
+  a: Real,
+  ao: number,
+  lda: number,
+  b: Real,
+  bo: number,
+  ldb: number,
 ): void {
   scaleBlock(m, n, alpha, b, bo, ldb);
   if (alpha === 0) return;
@@ -168,8 +242,10 @@ export function trsmCore(
     const forward = !lower;
     const column = scratch(n);
     for (let step = 0; step < n; step++) {
-      const j = forward ? step : n - 1 - step, bj = bo + j * ldb;
-      const from = forward ? 0 : j + 1, count = forward ? j : n - 1 - j;
+      const j = forward ? step : n - 1 - step,
+        bj = bo + j * ldb;
+      const from = forward ? 0 : j + 1,
+        count = forward ? j : n - 1 - j;
       // X_j = (B_j - sum_k X_k op(A)[k, j]) / a_jj over the columns already solved
       for (let k = 0; k < count; k++) column[k] = trans ? -a[ao + j + (from + k) * lda] : -a[ao + from + k + j * lda];
       addColumns(m, count, b, bo + from * ldb, ldb, column, b, bj);
@@ -183,16 +259,19 @@ export function trsmCore(
   for (let j = 0; j < n; j++) {
     const bj = bo + j * ldb;
     for (let step = 0; step < m; step++) {
-      const i = lower ? step : m - 1 - step, ai = ao + i * lda;
+      const i = lower ? step : m - 1 - step,
+        ai = ao + i * lda;
       if (trans) {
-        const from = lower ? 0 : i + 1, count = lower ? i : m - 1 - i;
+        const from = lower ? 0 : i + 1,
+          count = lower ? i : m - 1 - i;
         const t = b[bj + i] - dotCore(count, a, ai + from, b, bj + from);
         b[bj + i] = unit ? t : t / a[ai + i];
       } else {
         if (!unit) b[bj + i] /= a[ai + i];
         const t = b[bj + i];
         if (t === 0) continue;
-        const from = lower ? i + 1 : 0, count = lower ? m - 1 - i : i;
+        const from = lower ? i + 1 : 0,
+          count = lower ? m - 1 - i : i;
         axpyCore(count, -t, a, ai + from, b, bj + from);
       }
     }
@@ -201,8 +280,19 @@ export function trsmCore(
 
 /** B := alpha op(A) B (left) or alpha B op(A) (right), A triangular, B m x n. */
 export function trmmCore(
-  side: Flag, uplo: Flag, trans: Flag, unit: Flag, m: number, n: number, alpha: number,
-  a: Real, ao: number, lda: number, b: Real, bo: number, ldb: number,
+  side: Flag,
+  uplo: Flag,
+  trans: Flag,
+  unit: Flag,
+  m: number,
+  n: number,
+  alpha: number,
+  a: Real,
+  ao: number,
+  lda: number,
+  b: Real,
+  bo: number,
+  ldb: number,
 ): void {
   scaleBlock(m, n, alpha, b, bo, ldb);
   if (alpha === 0) return;
@@ -211,8 +301,10 @@ export function trmmCore(
     // B_j := sum_k B_k op(A)[k, j]: columns not yet overwritten are those with k > j (lower) or k < j (upper)
     const column = scratch(n);
     for (let step = 0; step < n; step++) {
-      const j = lower ? step : n - 1 - step, bj = bo + j * ldb;
-      const from = lower ? j + 1 : 0, count = lower ? n - 1 - j : j;
+      const j = lower ? step : n - 1 - step,
+        bj = bo + j * ldb;
+      const from = lower ? j + 1 : 0,
+        count = lower ? n - 1 - j : j;
       if (!unit) scaleColumnKeepingNaN(m, a[ao + j + j * lda], b, bj);
       for (let k = 0; k < count; k++) column[k] = trans ? a[ao + j + (from + k) * lda] : a[ao + from + k + j * lda];
       addColumns(m, count, b, bo + from * ldb, ldb, column, b, bj);
@@ -223,13 +315,17 @@ export function trmmCore(
     const bj = bo + j * ldb;
     for (let step = 0; step < m; step++) {
       if (trans) {
-        const i = lower ? m - 1 - step : step, ai = ao + i * lda;
-        const from = lower ? 0 : i + 1, count = lower ? i : m - 1 - i;
+        const i = lower ? m - 1 - step : step,
+          ai = ao + i * lda;
+        const from = lower ? 0 : i + 1,
+          count = lower ? i : m - 1 - i;
         b[bj + i] = (unit ? b[bj + i] : b[bj + i] * a[ai + i]) + dotCore(count, a, ai + from, b, bj + from);
       } else {
-        const k = lower ? m - 1 - step : step, ak = ao + k * lda;
+        const k = lower ? m - 1 - step : step,
+          ak = ao + k * lda;
         const t = b[bj + k];
-        const from = lower ? k + 1 : 0, count = lower ? m - 1 - k : k;
+        const from = lower ? k + 1 : 0,
+          count = lower ? m - 1 - k : k;
         axpyCore(count, t, a, ak + from, b, bj + from);
         if (!unit) b[bj + k] = t * a[ak + k];
       }

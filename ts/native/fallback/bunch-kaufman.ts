@@ -13,23 +13,33 @@ import { swapRows } from './lu.js';
 const alpha = (1 + Math.sqrt(17)) / 8;
 
 /** Factors in place. Returns 0, or the 1-based index of the first (lower) or last (upper) pivot that is exactly zero. */
-export function sytrfCore(uplo: Flag, n: number, a: Real, ao: number, lda: number, pivots: Int32Array, po: number): number {
+export function sytrfCore(
+  uplo: Flag,
+  n: number,
+  a: Real,
+  ao: number,
+  lda: number,
+  pivots: Int32Array,
+  po: number,
+): number {
   // Both triangles are one algorithm: `upper` walks from the last row to the first. `at` is the stored place of (i, j).
   const direction = uplo ? -1 : 1;
   const end = uplo ? -1 : n;
   let info = 0;
-  for (let k = uplo ? n - 1 : 0; k !== end; ) {
+  for (let k = uplo ? n - 1 : 0; k !== end;) {
     const ak = ao + k * lda;
     const diagonal = Math.abs(a[ak + k]);
     // Largest entry below (lower) or above (upper) the diagonal in column k.
-    let imax = k, columnMax = 0;
+    let imax = k,
+      columnMax = 0;
     for (let i = uplo ? 0 : k + 1; i < (uplo ? k : n); i++) {
       if (Math.abs(a[ak + i]) > columnMax) {
         columnMax = Math.abs(a[ak + i]);
         imax = i;
       }
     }
-    let p = k, width = 1;
+    let p = k,
+      width = 1;
     if (Math.max(diagonal, columnMax) === 0 || diagonal !== diagonal) {
       if (info === 0) info = k + 1;
       pivots[po + k] = k + 1;
@@ -73,7 +83,17 @@ function largestInRow(uplo: Flag, n: number, k: number, imax: number, a: Real, a
 }
 
 /** Symmetric exchange of rows and columns kk and p in the part still to be factored. */
-function exchange(uplo: Flag, n: number, k: number, kk: number, p: number, width: number, a: Real, ao: number, lda: number): void {
+function exchange(
+  uplo: Flag,
+  n: number,
+  k: number,
+  kk: number,
+  p: number,
+  width: number,
+  a: Real,
+  ao: number,
+  lda: number,
+): void {
   const swap = (x: number, y: number): void => {
     const t = a[x];
     a[x] = a[y];
@@ -92,8 +112,10 @@ function exchange(uplo: Flag, n: number, k: number, kk: number, p: number, width
 
 /** A := A - c c^T / d, c := c / d for the column c of a 1 x 1 pivot d. */
 function eliminateOne(uplo: Flag, n: number, k: number, a: Real, ao: number, lda: number): void {
-  const ak = ao + k * lda, r = 1 / a[ak + k];
-  const from = uplo ? 0 : k + 1, to = uplo ? k : n;
+  const ak = ao + k * lda,
+    r = 1 / a[ak + k];
+  const from = uplo ? 0 : k + 1,
+    to = uplo ? k : n;
   for (let j = from; j < to; j++) {
     const t = -r * a[ak + j];
     if (t === 0) continue;
@@ -106,12 +128,16 @@ function eliminateOne(uplo: Flag, n: number, k: number, a: Real, ao: number, lda
 /** The same for a 2 x 2 pivot in columns k and k + 1 (lower) or k - 1 and k (upper). */
 function eliminateTwo(uplo: Flag, n: number, k: number, a: Real, ao: number, lda: number): void {
   const other = uplo ? k - 1 : k + 1;
-  const ak = ao + k * lda, ax = ao + other * lda;
-  const d21 = a[ak + other], d11 = a[ax + other] / d21, d22 = a[ak + k] / d21;
+  const ak = ao + k * lda,
+    ax = ao + other * lda;
+  const d21 = a[ak + other],
+    d11 = a[ax + other] / d21,
+    d22 = a[ak + k] / d21;
   const d = 1 / (d11 * d22 - 1) / d21;
   const count = uplo ? k - 1 : n - k - 2;
   for (let step = 0; step < count; step++) {
-    const j = uplo ? k - 2 - step : k + 2 + step, aj = ao + j * lda;
+    const j = uplo ? k - 2 - step : k + 2 + step,
+      aj = ao + j * lda;
     // (wk, wx) = D^-1 (a_jk, a_jx): row j of the new columns of L
     const wk = d * (d11 * a[ak + j] - a[ax + j]);
     const wx = d * (d22 * a[ax + j] - a[ak + j]);
@@ -122,14 +148,29 @@ function eliminateTwo(uplo: Flag, n: number, k: number, a: Real, ao: number, lda
 }
 
 /** B := L^-1 P B, the first half of a solve, in elimination order. */
-function forward(uplo: Flag, n: number, nrhs: number, a: Real, ao: number, lda: number, pivots: Int32Array, po: number, b: Real, bo: number, ldb: number): void {
-  const direction = uplo ? -1 : 1, end = uplo ? -1 : n;
-  for (let k = uplo ? n - 1 : 0; k !== end; ) {
+function forward(
+  uplo: Flag,
+  n: number,
+  nrhs: number,
+  a: Real,
+  ao: number,
+  lda: number,
+  pivots: Int32Array,
+  po: number,
+  b: Real,
+  bo: number,
+  ldb: number,
+): void {
+  const direction = uplo ? -1 : 1,
+    end = uplo ? -1 : n;
+  for (let k = uplo ? n - 1 : 0; k !== end;) {
     const pivot = pivots[po + k];
-    const width = pivot > 0 ? 1 : 2, last = k + (width - 1) * direction;
+    const width = pivot > 0 ? 1 : 2,
+      last = k + (width - 1) * direction;
     const p = Math.abs(pivot) - 1;
     if (p !== last) swapRows(nrhs, b, bo, ldb, last, p);
-    const from = uplo ? 0 : last + 1, count = uplo ? last : n - 1 - last;
+    const from = uplo ? 0 : last + 1,
+      count = uplo ? last : n - 1 - last;
     for (let j = 0; j < nrhs; j++) {
       const bj = bo + j * ldb;
       for (let c = k; ; c += direction) {
@@ -142,13 +183,28 @@ function forward(uplo: Flag, n: number, nrhs: number, a: Real, ao: number, lda: 
 }
 
 /** B := P^T L^-T B, the last half of a solve. */
-function backward(uplo: Flag, n: number, nrhs: number, a: Real, ao: number, lda: number, pivots: Int32Array, po: number, b: Real, bo: number, ldb: number): void {
-  const direction = uplo ? 1 : -1, end = uplo ? n : -1;
-  for (let k = uplo ? 0 : n - 1; k !== end; ) {
+function backward(
+  uplo: Flag,
+  n: number,
+  nrhs: number,
+  a: Real,
+  ao: number,
+  lda: number,
+  pivots: Int32Array,
+  po: number,
+  b: Real,
+  bo: number,
+  ldb: number,
+): void {
+  const direction = uplo ? 1 : -1,
+    end = uplo ? n : -1;
+  for (let k = uplo ? 0 : n - 1; k !== end;) {
     // k is the block's last row in elimination order, `first` its first.
     const pivot = pivots[po + k];
-    const width = pivot > 0 ? 1 : 2, first = k + (width - 1) * direction;
-    const from = uplo ? 0 : k + 1, count = uplo ? k : n - 1 - k;
+    const width = pivot > 0 ? 1 : 2,
+      first = k + (width - 1) * direction;
+    const from = uplo ? 0 : k + 1,
+      count = uplo ? k : n - 1 - k;
     for (let j = 0; j < nrhs; j++) {
       const bj = bo + j * ldb;
       for (let c = k; ; c += direction) {
@@ -163,7 +219,19 @@ function backward(uplo: Flag, n: number, nrhs: number, a: Real, ao: number, lda:
 }
 
 /** B := D^-1 B */
-function blockDiagonalSolve(uplo: Flag, n: number, nrhs: number, a: Real, ao: number, lda: number, pivots: Int32Array, po: number, b: Real, bo: number, ldb: number): void {
+function blockDiagonalSolve(
+  uplo: Flag,
+  n: number,
+  nrhs: number,
+  a: Real,
+  ao: number,
+  lda: number,
+  pivots: Int32Array,
+  po: number,
+  b: Real,
+  bo: number,
+  ldb: number,
+): void {
   for (let k = 0; k < n; k++) {
     const dk = a[ao + k + k * lda];
     if (pivots[po + k] > 0) {
@@ -172,10 +240,13 @@ function blockDiagonalSolve(uplo: Flag, n: number, nrhs: number, a: Real, ao: nu
     }
     // Divided by the off-diagonal entry, which the pivot rule makes the largest: no overflow.
     const c = uplo ? a[ao + k + (k + 1) * lda] : a[ao + k + 1 + k * lda];
-    const d1 = dk / c, d2 = a[ao + k + 1 + (k + 1) * lda] / c, denominator = d1 * d2 - 1;
+    const d1 = dk / c,
+      d2 = a[ao + k + 1 + (k + 1) * lda] / c,
+      denominator = d1 * d2 - 1;
     for (let j = 0; j < nrhs; j++) {
       const at = bo + k + j * ldb;
-      const b1 = b[at] / c, b2 = b[at + 1] / c;
+      const b1 = b[at] / c,
+        b2 = b[at + 1] / c;
       b[at] = (d2 * b1 - b2) / denominator;
       b[at + 1] = (d1 * b2 - b1) / denominator;
     }
@@ -185,8 +256,17 @@ function blockDiagonalSolve(uplo: Flag, n: number, nrhs: number, a: Real, ao: nu
 
 /** B := A^-1 B from the factor. */
 export function sytrsCore(
-  uplo: Flag, n: number, nrhs: number, a: Real, ao: number, lda: number, pivots: Int32Array, po: number,
-  b: Real, bo: number, ldb: number,
+  uplo: Flag,
+  n: number,
+  nrhs: number,
+  a: Real,
+  ao: number,
+  lda: number,
+  pivots: Int32Array,
+  po: number,
+  b: Real,
+  bo: number,
+  ldb: number,
 ): void {
   forward(uplo, n, nrhs, a, ao, lda, pivots, po, b, bo, ldb);
   blockDiagonalSolve(uplo, n, nrhs, a, ao, lda, pivots, po, b, bo, ldb);
@@ -194,7 +274,15 @@ export function sytrsCore(
 }
 
 /** One triangle of A^-1 in place of the factor. Returns i > 0 when 1 x 1 pivot i is zero. */
-export function sytriCore(uplo: Flag, n: number, a: Real, ao: number, lda: number, pivots: Int32Array, po: number): number {
+export function sytriCore(
+  uplo: Flag,
+  n: number,
+  a: Real,
+  ao: number,
+  lda: number,
+  pivots: Int32Array,
+  po: number,
+): number {
   for (let step = 0; step < n; step++) {
     const i = uplo ? n - 1 - step : step;
     if (pivots[po + i] > 0 && a[ao + i + i * lda] === 0) return i + 1;
@@ -210,20 +298,38 @@ export function sytriCore(uplo: Flag, n: number, a: Real, ao: number, lda: numbe
 
 /** Eigenvalues (larger first) and the unit eigenvector (cos, sin) of the larger, of [[a, b], [b, c]]. */
 function eigenTwo(a: number, b: number, c: number): { larger: number; smaller: number; cos: number; sin: number } {
-  const half = a / 2 - c / 2, mean = a / 2 + c / 2, radius = Math.hypot(half, b);
+  const half = a / 2 - c / 2,
+    mean = a / 2 + c / 2,
+    radius = Math.hypot(half, b);
   // The eigenvalue away from zero by a sum, the other by the determinant: neither cancels.
   const far = mean >= 0 ? mean + radius : mean - radius;
   const near = far === 0 ? 0 : (a / far) * c - (b / far) * b;
-  const larger = mean >= 0 ? far : near, smaller = mean >= 0 ? near : far;
+  const larger = mean >= 0 ? far : near,
+    smaller = mean >= 0 ? near : far;
   // Of the two forms of the vector take the one without cancellation.
-  const x = half >= 0 ? half + radius : b, y = half >= 0 ? b : radius - half;
+  const x = half >= 0 ? half + radius : b,
+    y = half >= 0 ? b : radius - half;
   const norm = Math.hypot(x, y);
   return norm === 0 ? { larger, smaller, cos: 1, sin: 0 } : { larger, smaller, cos: x / norm, sin: y / norm };
 }
 
 /** out = (positive, negative, zero counts, log|det|, smallest, largest |eigenvalue of a pivot block|). */
-export function sytrfInertiaCore(uplo: Flag, n: number, a: Real, ao: number, lda: number, pivots: Int32Array, po: number, out: Float64Array): void {
-  let positive = 0, negative = 0, zero = 0, logDeterminant = 0, smallest = Infinity, largest = 0;
+export function sytrfInertiaCore(
+  uplo: Flag,
+  n: number,
+  a: Real,
+  ao: number,
+  lda: number,
+  pivots: Int32Array,
+  po: number,
+  out: Float64Array,
+): void {
+  let positive = 0,
+    negative = 0,
+    zero = 0,
+    logDeterminant = 0,
+    smallest = Infinity,
+    largest = 0;
   const count = (value: number): void => {
     if (value > 0) positive++;
     else if (value < 0) negative++;
@@ -257,7 +363,9 @@ export function sytrfInertiaCore(uplo: Flag, n: number, a: Real, ao: number, lda
  * a 2 x 2 block, the rotation; `place` is the row's place with positive values first.
  */
 function spectralPivots(n: number, a: Real, ao: number, lda: number, pivots: Int32Array, po: number) {
-  const values = new Float64Array(n), cos = new Float64Array(n), sin = new Float64Array(n);
+  const values = new Float64Array(n),
+    cos = new Float64Array(n),
+    sin = new Float64Array(n);
   const place = new Int32Array(n);
   for (let k = 0; k < n; k++) {
     const d = a[ao + k + k * lda];
@@ -280,7 +388,18 @@ function spectralPivots(n: number, a: Real, ao: number, lda: number, pivots: Int
 }
 
 /** B := |D|^-1/2 Q^T L^-1 P B, rows of positive pivots first; lower factor. Returns their number. */
-export function halfSolveCore(n: number, nrhs: number, a: Real, ao: number, lda: number, pivots: Int32Array, po: number, b: Real, bo: number, ldb: number): number {
+export function halfSolveCore(
+  n: number,
+  nrhs: number,
+  a: Real,
+  ao: number,
+  lda: number,
+  pivots: Int32Array,
+  po: number,
+  b: Real,
+  bo: number,
+  ldb: number,
+): number {
   const { values, cos, sin, place, positive } = spectralPivots(n, a, ao, lda, pivots, po);
   forward(0, n, nrhs, a, ao, lda, pivots, po, b, bo, ldb);
   const column = new Float64Array(n);
@@ -291,7 +410,8 @@ export function halfSolveCore(n: number, nrhs: number, a: Real, ao: number, lda:
         column[place[k]] = b[bj + k] / Math.sqrt(Math.abs(values[k]));
         continue;
       }
-      const x = b[bj + k], y = b[bj + k + 1];
+      const x = b[bj + k],
+        y = b[bj + k + 1];
       column[place[k]] = (cos[k] * x + sin[k] * y) / Math.sqrt(Math.abs(values[k]));
       column[place[k + 1]] = (cos[k] * y - sin[k] * x) / Math.sqrt(Math.abs(values[k + 1]));
       k++;
@@ -302,7 +422,18 @@ export function halfSolveCore(n: number, nrhs: number, a: Real, ao: number, lda:
 }
 
 /** B := P^T L^-T Q |D|^-1/2 B for rows in the order that halfSolveCore leaves; lower factor. */
-export function halfSolveTransposedCore(n: number, nrhs: number, a: Real, ao: number, lda: number, pivots: Int32Array, po: number, b: Real, bo: number, ldb: number): number {
+export function halfSolveTransposedCore(
+  n: number,
+  nrhs: number,
+  a: Real,
+  ao: number,
+  lda: number,
+  pivots: Int32Array,
+  po: number,
+  b: Real,
+  bo: number,
+  ldb: number,
+): number {
   const { values, cos, sin, place, positive } = spectralPivots(n, a, ao, lda, pivots, po);
   const column = new Float64Array(n);
   for (let j = 0; j < nrhs; j++) {

@@ -25,7 +25,17 @@ export function potrfCore(uplo: Flag, n: number, a: Real, ao: number, lda: numbe
 }
 
 /** B := A^-1 B from the factor. */
-export function potrsCore(uplo: Flag, n: number, nrhs: number, a: Real, ao: number, lda: number, b: Real, bo: number, ldb: number): void {
+export function potrsCore(
+  uplo: Flag,
+  n: number,
+  nrhs: number,
+  a: Real,
+  ao: number,
+  lda: number,
+  b: Real,
+  bo: number,
+  ldb: number,
+): void {
   trsmCore(0, uplo, uplo ? 1 : 0, 0, n, nrhs, 1, a, ao, lda, b, bo, ldb);
   trsmCore(0, uplo, uplo ? 0 : 1, 0, n, nrhs, 1, a, ao, lda, b, bo, ldb);
 }
@@ -33,7 +43,8 @@ export function potrsCore(uplo: Flag, n: number, nrhs: number, a: Real, ao: numb
 /** One triangle of A^-1 = W^T W, W = L^-1, in place of the factor. Returns i > 0 when diagonal entry i is zero. */
 export function potriCore(uplo: Flag, n: number, a: Real, ao: number, lda: number): number {
   for (let i = 0; i < n; i++) if (a[ao + i + i * lda] === 0) return i + 1;
-  const l = new Float64Array(n * n), w = new Float64Array(n * n);
+  const l = new Float64Array(n * n),
+    w = new Float64Array(n * n);
   for (let j = 0; j < n; j++) {
     for (let i = j; i < n; i++) l[i + j * n] = uplo ? a[ao + j + i * lda] : a[ao + i + j * lda];
     w[j + j * n] = 1;

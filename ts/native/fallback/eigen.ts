@@ -10,7 +10,16 @@ import { axpyCore, dotCore } from './blas.js';
  * Ascending eigenvalues into w; with `vectors` A is overwritten by the eigenvectors. Returns 0, or the number of
  * eigenvalues that had not converged after 50 steps each (A and w are then left as they were).
  */
-export function syevdCore(vectors: Flag, uplo: Flag, n: number, a: Real, ao: number, lda: number, w: Real, wo: number): number {
+export function syevdCore(
+  vectors: Flag,
+  uplo: Flag,
+  n: number,
+  a: Real,
+  ao: number,
+  lda: number,
+  w: Real,
+  wo: number,
+): number {
   const t = new Float64Array(n * n);
   let largest = 0;
   for (let j = 0; j < n; j++) {
@@ -25,7 +34,8 @@ export function syevdCore(vectors: Flag, uplo: Flag, n: number, a: Real, ao: num
   const scale = largest === 0 ? 1 : 2 ** Math.floor(Math.log2(largest));
   for (let i = 0; i < t.length; i++) t[i] /= scale;
 
-  const diagonal = new Float64Array(n), off = new Float64Array(n);
+  const diagonal = new Float64Array(n),
+    off = new Float64Array(n);
   tridiagonalize(n, t, diagonal, off, vectors);
   const failed = implicitQL(n, diagonal, off, t, vectors);
   if (failed > 0) return failed;
@@ -40,9 +50,11 @@ export function syevdCore(vectors: Flag, uplo: Flag, n: number, a: Real, ao: num
 
 /** t (full, symmetric) to tridiagonal form; off[k] couples k and k + 1. With `vectors` t becomes Q, else scratch. */
 function tridiagonalize(n: number, t: Float64Array, diagonal: Float64Array, off: Float64Array, vectors: Flag): void {
-  const tau = new Float64Array(n), p = new Float64Array(n);
+  const tau = new Float64Array(n),
+    p = new Float64Array(n);
   for (let k = 0; k < n - 1; k++) {
-    const head = k + 1 + k * n, length = n - k - 1;
+    const head = k + 1 + k * n,
+      length = n - k - 1;
     const sum = dotCore(length - 1, t, head + 1, t, head + 1);
     const alpha = t[head];
     off[k] = alpha;
@@ -95,15 +107,23 @@ function implicitQL(n: number, d: Float64Array, e: Float64Array, q: Float64Array
   for (let l = 0; l < n; l++) {
     for (let iteration = 0; ; iteration++) {
       let m = l;
-      while (m < n - 1 && Math.abs(e[m]) > Math.max(floor, Number.EPSILON * 0.5 * (Math.abs(d[m]) + Math.abs(d[m + 1])))) m++;
+      while (
+        m < n - 1 &&
+        Math.abs(e[m]) > Math.max(floor, Number.EPSILON * 0.5 * (Math.abs(d[m]) + Math.abs(d[m + 1])))
+      )
+        m++;
       if (m === l) break;
       if (iteration === 50) return n - l;
       // Wilkinson's shift: the eigenvalue of the leading 2 x 2 block nearer to d[l]
       const half = (d[l + 1] - d[l]) / 2 / e[l];
       let g = d[m] - d[l] + e[l] / (half + (half >= 0 ? 1 : -1) * Math.hypot(half, 1));
-      let s = 1, c = 1, shift = 0, i = m - 1;
+      let s = 1,
+        c = 1,
+        shift = 0,
+        i = m - 1;
       for (; i >= l; i--) {
-        const f = s * e[i], b = c * e[i];
+        const f = s * e[i],
+          b = c * e[i];
         const r = Math.hypot(f, g);
         e[i + 1] = r;
         if (r === 0) {
@@ -120,7 +140,8 @@ function implicitQL(n: number, d: Float64Array, e: Float64Array, q: Float64Array
         g = c * right - b;
         if (vectors) {
           for (let k = i * n, end = k + n; k < end; k++) {
-            const x = q[k], y = q[k + n];
+            const x = q[k],
+              y = q[k + n];
             q[k + n] = s * x + c * y;
             q[k] = c * x - s * y;
           }

@@ -5,7 +5,16 @@ import type { Flag, Real } from '../kernels.js';
 import { axpyCore } from './blas.js';
 
 /** B (n x m) := A^T, A m x n, in tiles of 32 x 32 so that both stay in cache. */
-export function transposeCore(m: number, n: number, a: Real, ao: number, lda: number, b: Real, bo: number, ldb: number): void {
+export function transposeCore(
+  m: number,
+  n: number,
+  a: Real,
+  ao: number,
+  lda: number,
+  b: Real,
+  bo: number,
+  ldb: number,
+): void {
   const tile = 32;
   for (let jj = 0; jj < n; jj += tile) {
     const jEnd = Math.min(n, jj + tile);
@@ -28,8 +37,17 @@ export function symmetrizeCore(uplo: Flag, n: number, a: Real, ao: number, lda: 
 
 /** B := diag(d) A diag(d) + diag(c) */
 export function scaleSymmetricCore(
-  n: number, a: Real, ao: number, lda: number, d: Real | null, dOffset: number, c: Real | null, cOffset: number,
-  b: Real, bo: number, ldb: number,
+  n: number,
+  a: Real,
+  ao: number,
+  lda: number,
+  d: Real | null,
+  dOffset: number,
+  c: Real | null,
+  cOffset: number,
+  b: Real,
+  bo: number,
+  ldb: number,
 ): void {
   for (let j = 0; j < n; j++) {
     const dj = d === null ? 1 : d[dOffset + j];
@@ -40,7 +58,19 @@ export function scaleSymmetricCore(
 }
 
 /** B := diag(d) A (left) or A diag(d) (right), m x n */
-export function scaleRowsCore(side: Flag, m: number, n: number, d: Real, dOffset: number, a: Real, ao: number, lda: number, b: Real, bo: number, ldb: number): void {
+export function scaleRowsCore(
+  side: Flag,
+  m: number,
+  n: number,
+  d: Real,
+  dOffset: number,
+  a: Real,
+  ao: number,
+  lda: number,
+  b: Real,
+  bo: number,
+  ldb: number,
+): void {
   for (let j = 0; j < n; j++) {
     if (side) {
       const t = d[dOffset + j];
@@ -52,13 +82,31 @@ export function scaleRowsCore(side: Flag, m: number, n: number, d: Real, dOffset
 }
 
 /** out := x * y or out += x * y */
-export function hadamardCore(accumulate: Flag, n: number, x: Real, xo: number, y: Real, yo: number, out: Real, oo: number): void {
+export function hadamardCore(
+  accumulate: Flag,
+  n: number,
+  x: Real,
+  xo: number,
+  y: Real,
+  yo: number,
+  out: Real,
+  oo: number,
+): void {
   if (accumulate) for (let i = 0; i < n; i++) out[oo + i] += x[xo + i] * y[yo + i];
   else for (let i = 0; i < n; i++) out[oo + i] = x[xo + i] * y[yo + i];
 }
 
 /** out[j] := sum_i A(i, j) (+ out[j]) */
-export function columnSumsCore(accumulate: Flag, rows: number, cols: number, a: Real, ao: number, lda: number, out: Real, oo: number): void {
+export function columnSumsCore(
+  accumulate: Flag,
+  rows: number,
+  cols: number,
+  a: Real,
+  ao: number,
+  lda: number,
+  out: Real,
+  oo: number,
+): void {
   for (let j = 0; j < cols; j++) {
     let sum = accumulate ? out[oo + j] : 0;
     const aj = ao + j * lda;
@@ -72,16 +120,30 @@ export function columnSumsCore(accumulate: Flag, rows: number, cols: number, a: 
  * C[(k,n),(j,m)] = shift [row = col] + sum_l scale[l] (sum_i D_l[i][k,n] D_l[i][j,m]) K_l[n,m]
  */
 export function jacobianGramCore(
-  samples: number, outputs: number, layers: number, shift: number, scale: Float64Array, widths: Int32Array,
-  d: Real, dOffsets: Float64Array, gram: Real, gramOffsets: Float64Array, c: Real, co: number, ldc: number,
+  samples: number,
+  outputs: number,
+  layers: number,
+  shift: number,
+  scale: Float64Array,
+  widths: Int32Array,
+  d: Real,
+  dOffsets: Float64Array,
+  gram: Real,
+  gramOffsets: Float64Array,
+  c: Real,
+  co: number,
+  ldc: number,
 ): void {
   const rows = samples * outputs;
-  const products = new Float64Array(rows), total = new Float64Array(rows);
+  const products = new Float64Array(rows),
+    total = new Float64Array(rows);
   for (let column = 0; column < rows; column++) {
     const m = column % samples;
     total.fill(0, column);
     for (let l = 0; l < layers; l++) {
-      const base = dOffsets[l], kernel = gramOffsets[l] + m * samples, factor = scale[l];
+      const base = dOffsets[l],
+        kernel = gramOffsets[l] + m * samples,
+        factor = scale[l];
       products.fill(0, column);
       for (let i = 0; i < widths[l]; i++) {
         const di = base + i * rows;
@@ -96,12 +158,23 @@ export function jacobianGramCore(
 
 /** Kingma & Ba 2015, algorithm 1, with decoupled weight decay (Loshchilov & Hutter 2019). */
 export function adamStepCore(
-  n: number, params: Real, gradient: Real, m: Real, v: Real, rate: number, beta1: number, beta2: number,
-  correction1: number, correction2: number, epsilon: number, weightDecay: number,
+  n: number,
+  params: Real,
+  gradient: Real,
+  m: Real,
+  v: Real,
+  rate: number,
+  beta1: number,
+  beta2: number,
+  correction1: number,
+  correction2: number,
+  epsilon: number,
+  weightDecay: number,
 ): void {
   for (let i = 0; i < n; i++) {
     const g = gradient[i];
-    const first = beta1 * m[i] + (1 - beta1) * g, second = beta2 * v[i] + (1 - beta2) * g * g;
+    const first = beta1 * m[i] + (1 - beta1) * g,
+      second = beta2 * v[i] + (1 - beta2) * g * g;
     m[i] = first;
     v[i] = second;
     params[i] -= rate * (first / correction1 / (Math.sqrt(second / correction2) + epsilon) + weightDecay * params[i]);
@@ -109,7 +182,16 @@ export function adamStepCore(
 }
 
 /** v := momentum v + g (+ decay p); p -= rate (nesterov ? g + momentum v : v) */
-export function sgdStepCore(n: number, params: Real, gradient: Real, velocity: Real, rate: number, momentum: number, nesterov: Flag, weightDecay: number): void {
+export function sgdStepCore(
+  n: number,
+  params: Real,
+  gradient: Real,
+  velocity: Real,
+  rate: number,
+  momentum: number,
+  nesterov: Flag,
+  weightDecay: number,
+): void {
   for (let i = 0; i < n; i++) {
     const g = gradient[i] + weightDecay * params[i];
     const v = momentum * velocity[i] + g;

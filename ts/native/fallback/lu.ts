@@ -6,7 +6,15 @@ import type { Flag, Real } from '../kernels.js';
 import { axpyCore, trsmCore } from './blas.js';
 
 /** Factors in place. Returns 0, or the 1-based index of the first zero pivot. */
-export function getrfCore(m: number, n: number, a: Real, ao: number, lda: number, pivots: Int32Array, po: number): number {
+export function getrfCore(
+  m: number,
+  n: number,
+  a: Real,
+  ao: number,
+  lda: number,
+  pivots: Int32Array,
+  po: number,
+): number {
   let info = 0;
   const steps = Math.min(m, n);
   for (let k = 0; k < steps; k++) {
@@ -40,8 +48,17 @@ export function swapRows(n: number, a: Real, ao: number, lda: number, i: number,
 
 /** B := op(A)^-1 B from the factor. */
 export function getrsCore(
-  trans: Flag, n: number, nrhs: number, a: Real, ao: number, lda: number, pivots: Int32Array, po: number,
-  b: Real, bo: number, ldb: number,
+  trans: Flag,
+  n: number,
+  nrhs: number,
+  a: Real,
+  ao: number,
+  lda: number,
+  pivots: Int32Array,
+  po: number,
+  b: Real,
+  bo: number,
+  ldb: number,
 ): void {
   if (!trans) {
     for (let i = 0; i < n; i++) if (pivots[po + i] !== i + 1) swapRows(nrhs, b, bo, ldb, i, pivots[po + i] - 1);

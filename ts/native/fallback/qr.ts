@@ -9,8 +9,10 @@ import { axpyCore, dotCore, nrm2Core } from './blas.js';
 export function qrCore(m: number, n: number, a: Real, ao: number, lda: number, r: Real, ro: number, ldr: number): void {
   const tau = new Float64Array(n);
   for (let k = 0; k < n; k++) {
-    const head = ao + k + k * lda, length = m - k;
-    const alpha = a[head], tail = nrm2Core(length - 1, a, head + 1);
+    const head = ao + k + k * lda,
+      length = m - k;
+    const alpha = a[head],
+      tail = nrm2Core(length - 1, a, head + 1);
     let beta = alpha;
     if (tail !== 0) {
       beta = alpha > 0 || Object.is(alpha, 0) ? -Math.hypot(alpha, tail) : Math.hypot(alpha, tail);
@@ -28,7 +30,8 @@ export function qrCore(m: number, n: number, a: Real, ao: number, lda: number, r
   }
   // Q = H_0 ... H_{n-1} applied to the first n columns of the identity, from the last.
   for (let k = n - 1; k >= 0; k--) {
-    const head = ao + k + k * lda, length = m - k;
+    const head = ao + k + k * lda,
+      length = m - k;
     for (let j = k + 1; j < n; j++) {
       const column = ao + k + j * lda;
       a[column] = 0;
