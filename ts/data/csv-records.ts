@@ -130,7 +130,10 @@ async function* decodeLines(
   if (last !== '') yield last;
 }
 
-async function* joined(held: string[], rest: AsyncGenerator<string, void, undefined>): AsyncGenerator<string> {
+async function* joined(
+  held: string[],
+  rest: AsyncGenerator<string, void, undefined>,
+): AsyncGenerator<string, void, undefined> {
   try {
     yield* held;
     yield* rest;
@@ -140,7 +143,7 @@ async function* joined(held: string[], rest: AsyncGenerator<string, void, undefi
 }
 
 async function* blankRecords(
-  lines: AsyncGenerator<string>,
+  lines: AsyncGenerator<string, void, undefined>,
   skipped: number,
   comment: string | undefined,
 ): AsyncGenerator<TextRecord, void, undefined> {
@@ -159,7 +162,7 @@ async function* blankRecords(
  */
 async function* delimitedRecords(
   path: string,
-  lines: AsyncGenerator<string>,
+  lines: AsyncGenerator<string, void, undefined>,
   skipped: number,
   delimiter: string,
   comment: string | undefined,
@@ -180,13 +183,13 @@ async function* delimitedRecords(
       yield { cells, line };
     }
   } finally {
-    await lines.return(undefined);
+    await lines.return();
   }
 }
 
 async function* quotedRecords(
   path: string,
-  lines: AsyncGenerator<string>,
+  lines: AsyncGenerator<string, void, undefined>,
   skipped: number,
   delimiter: string,
   comment: string | undefined,
@@ -222,7 +225,7 @@ async function* quotedRecords(
 }
 
 /** Lines joined to blocks: one write a line would cost more than the parsing. */
-async function* blocks(lines: AsyncGenerator<string>): AsyncGenerator<string> {
+async function* blocks(lines: AsyncGenerator<string, void, undefined>): AsyncGenerator<string, void, undefined> {
   let block = '';
   for await (const line of lines) {
     block += line + '\n';

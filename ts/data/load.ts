@@ -9,28 +9,39 @@ import { readCsv, type CsvOptions, type CsvSchema } from './csv.js';
 import { split, take, type Dataset } from './dataset.js';
 import { friedman, sinc, spirals, teacher } from './generated.js';
 import { readMnist } from './idx.js';
-import type { ImageOptions } from './images.js';
+import { readImageFolders, type BrokenImage, type ImageFolderOptions } from './image-folder.js';
+import type { ImageInputs, ImageOptions } from './images.js';
+import { mackeyGlass } from './mackey-glass.js';
+import { readNpyDataset, type NpyDatasetOptions } from './npy-dataset.js';
 import { checkOptions } from './options.js';
 import { standardise, type Standardisation } from './standardise.js';
 
 /** Data that are made from a seed. */
-export const generatedNames = ['spirals', 'sinc', 'friedman1', 'friedman2', 'friedman3', 'teacher'] as const;
+export const generatedNames = [
+  'spirals',
+  'sinc',
+  'friedman1',
+  'friedman2',
+  'friedman3',
+  'teacher',
+  'mackey-glass',
+] as const;
 /** Data that are read from a folder (`dataDir`). */
-export const folderNames = ['cifar10', 'mnist'] as const;
-/** Data that are read from a file (`file`). */
-export const fileNames = ['csv'] as const;
+export const folderNames = ['cifar10', 'mnist', 'images'] as const;
+/** Data that are read from a file (`file`); `npy` also from a folder. */
+export const fileNames = ['csv', 'npy'] as const;
 export const dataNames = [...generatedNames, ...folderNames, ...fileNames] as const;
 export type DataName = (typeof dataNames)[number];
 
 export interface LoadOptions {
   data: DataName;
-  /** Folder of `cifar10` and `mnist`. */
+  /** Folder of `cifar10`, `mnist` and `images`; of `npy` too, instead of `file`. */
   dataDir?: string;
-  /** File of `csv`. */
+  /** File of `csv`, or of `npy`: an .npz archive, or a .npy file of inputs (the targets' then in `npy.targetsFile`). */
   file?: string;
-  /** A second file as test set, read with the first one's columns and categories. */
+  /** CSV: a second file as test set, read with the first one's columns and categories. */
   testFile?: string;
-  /** Images: height and width of the inputs. Default: as they are. */
+  /** Images: height and width of the inputs. Default: as they are; 64 for `images`, whose sizes differ. */
   imageSize?: number;
   /** Images: one grey channel. Default false. */
   grey?: boolean;
@@ -50,11 +61,15 @@ export interface LoadOptions {
   seed?: number;
   /** CSV: how to read it. */
   csv?: Omit<CsvOptions, 'schema' | 'limit'>;
+  /** .npy and .npz: names and kind of the targets. */
+  npy?: Omit<NpyDatasetOptions, 'limit'>;
+  /** Image folders: cutting, broken files, decoding. */
+  images?: Pick<ImageFolderOptions, 'fit' | 'broken' | 'concurrency' | 'maxPixels'>;
   /** Where there is no test set, split off this fraction (< 1) or count as one. Default 0: no test set then. */
   testFraction?: number;
   /**
    * 'inputs': zero mean and unit deviation by the training set's figures; 'all': regression values too; 'none'.
-   * Default 'inputs' for `csv`, else 'none'.
+   * Default 'inputs' for `csv` and `npy`, else 'none'.
    */
   standardise?: 'none' | 'inputs' | 'all';
 }
@@ -66,6 +81,10 @@ export interface LoadedData {
   standardisation: { inputs: Standardisation; values: Standardisation | null } | null;
   /** How the CSV file was read; to be kept with a model. */
   schema: CsvSchema | null;
+  /** For normalise: 'standardised' images: the figures of the channels, to be kept with a model. */
+  channels: ImageInputs['channels'];
+  /** Image files that were left out because they do not decode. */
+  broken: BrokenImage[];
 }
 
 const operation = 'loadDataset';
@@ -88,16 +107,18 @@ export async function loadDataset(options: LoadOptions): Promise<LoadedData> {
   const testFraction = options.testFraction ?? 0;
   checkFinite(operation, 'testFraction', testFraction);
   if (testFraction < 0) failRange(operation, 'testFraction', 'a number >= 0', testFraction);
-  let { train, test, schema } = await read(options);
+  const loaded = await read(options);
+  let { train, test } = loaded;
+  const rest = { schema: loaded.schema ?? null, channels: loaded.channels ?? null, broken: loaded.broken ?? [] };
   if (!test && testFraction > 0) {
     const parts = split(train, { validation: testFraction, seed: options.seed ?? 0 });
     train = parts.train;
     test = parts.validation;
   }
   const how = options.standardise ?? (isFile(data) ? 'inputs' : 'none');
-  if (how === 'none') return { train, test, standardisation: null, schema };
+  if (how === 'none') return { train, test, standardisation: null, ...rest };
   const done = standardise(train, test, how === 'all');
-  return { train: done.train, test: done.test, standardisation: { inputs: done.inputs, values: done.values }, schema };
+  return { train: done.train, test: done.test, standardisation: { inputs: done.inputs, values: done.values }, ...rest };
 }
 
 const isFile = (data: DataName): boolean => (fileNames as readonly string[]).includes(data);
@@ -105,7 +126,9 @@ const isFolder = (data: DataName): boolean => (folderNames as readonly string[])
 
 function allowedFor(data: DataName): string[] {
   const common = ['data', 'limit', 'seed', 'testFraction', 'standardise'];
+  if (data === 'images') return [...common, 'dataDir', 'imageSize', 'grey', 'normalise', 'images'];
   if (isFolder(data)) return [...common, 'dataDir', 'imageSize', 'grey', 'normalise'];
+  if (data === 'npy') return [...common, 'file', 'dataDir', 'npy'];
   if (isFile(data)) return [...common, 'file', 'testFile', 'csv'];
   if (data === 'spirals') return [...common, 'points', 'noise', 'turns'];
   if (data === 'teacher') return [...common, 'points', 'noise', 'widths'];
@@ -115,12 +138,15 @@ function allowedFor(data: DataName): string[] {
 interface Read {
   train: Dataset;
   test: Dataset | null;
-  schema: CsvSchema | null;
+  schema?: CsvSchema;
+  channels?: ImageInputs['channels'];
+  broken?: BrokenImage[];
 }
 
 async function read(options: LoadOptions): Promise<Read> {
   const { data } = options;
   if (isFolder(data)) return readFolder(options);
+  if (data === 'npy') return readNpyFiles(options);
   if (isFile(data)) return readFile(options);
   const { seed = 0, points, noise, turns, widths, limit } = options;
   const size = { seed, ...(points === undefined ? {} : { points }), ...(noise === undefined ? {} : { noise }) };
@@ -135,15 +161,32 @@ async function read(options: LoadOptions): Promise<Read> {
     case 'teacher':
       train = teacher({ ...size, ...(widths === undefined ? {} : { widths }) });
       break;
+    case 'mackey-glass':
+      train = mackeyGlass(size);
+      break;
     default:
       train = friedman(Number(data.slice(-1)) as 1 | 2 | 3, size);
   }
   if (limit !== undefined) train = take(train, limit);
-  return { train, test: null, schema: null };
+  return { train, test: null };
 }
 
 async function readFolder(options: LoadOptions): Promise<Read> {
-  const { data, dataDir, limit, imageSize, grey, normalise } = options;
+  const { data, limit, imageSize, grey, normalise } = options;
+  const dataDir = await dataFolder(options);
+  const image = {
+    ...(limit === undefined ? {} : { limit }),
+    ...(imageSize === undefined ? {} : { imageSize }),
+    ...(grey === undefined ? {} : { grey }),
+    ...(normalise === undefined ? {} : { normalise }),
+  };
+  if (data === 'images') return readImageFolders(dataDir, { imageSize: 64, ...image, ...options.images });
+  const sets = data === 'cifar10' ? await readCifar10(dataDir, image) : await readMnist(dataDir, image);
+  return sets;
+}
+
+/** The folder given, which must be there. */
+async function dataFolder({ data, dataDir }: LoadOptions): Promise<string> {
   if (typeof dataDir !== 'string' || dataDir === '') {
     failType(operation, 'dataDir', `the folder of the ${data} files`, dataDir);
   }
@@ -152,14 +195,16 @@ async function readFolder(options: LoadOptions): Promise<Read> {
     const what = info ? 'is not a folder' : 'does not exist';
     throw new DeepHessianError('io', `${operation}: the data folder ${dataDir} ${what}`, { dataDir });
   }
-  const image = {
-    ...(limit === undefined ? {} : { limit }),
-    ...(imageSize === undefined ? {} : { imageSize }),
-    ...(grey === undefined ? {} : { grey }),
-    ...(normalise === undefined ? {} : { normalise }),
-  };
-  const sets = data === 'cifar10' ? await readCifar10(dataDir, image) : await readMnist(dataDir, image);
-  return { ...sets, schema: null };
+  return dataDir;
+}
+
+async function readNpyFiles(options: LoadOptions): Promise<Read> {
+  const { file, limit, npy = {} } = options;
+  if (file !== undefined && options.dataDir !== undefined) {
+    failRange(operation, 'dataDir', 'nothing beside file', options.dataDir);
+  }
+  const path = file ?? (await dataFolder(options));
+  return readNpyDataset(path, { ...npy, ...(limit === undefined ? {} : { limit }) });
 }
 
 async function readFile(options: LoadOptions): Promise<Read> {
