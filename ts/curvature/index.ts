@@ -1,0 +1,20 @@
+/** Questions of curvature: what other folders may use. */
+export { conditionNumber, type ConditionNumber } from './condition-number.js';
+export {
+  criticalPoint, criticalPointKinds, lossProfile, type CriticalPointKind, type CriticalPointOptions, type CriticalPointReport,
+  type LossProfile, type QuadraticFormCheck,
+} from './critical-point.js';
+export {
+  eigenvalue, eigenvalues, inverseIteration, largestEigenvalue, smallestEigenvalue, type CertifiedEigenvalue, type EigenvalueOptions,
+  type SpectrumResult,
+} from './eigenvalues.js';
+export { eigenvalueCount, inertia, type CertifiedInertia, type InertiaOptions } from './inertia.js';
+export {
+  curvatureOperator, fisherKinds, fisherOperator, gaussNewtonOperator, hessianOperator, inverseOperator, type FisherKind,
+  type FisherOptions,
+} from './operators.js';
+export {
+  effectiveParameters, selectedInverse, type EffectiveParameters, type SelectedInverse, type SelectedInversionOptions,
+} from './selected-inversion.js';
+export { spectralDensity, type SpectralDensityOptions, type SpectralDensityResult } from './spectral-density.js';
+export { SpectrumSlicer, type EigenvalueBound, type SpectrumOptions } from './spectrum-slicer.js';
