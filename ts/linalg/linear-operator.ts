@@ -8,7 +8,7 @@
  * Tags. `symmetric` and `definiteness` are promises of whoever builds the operator. Solvers rely on `symmetric`; they
  * take `definiteness` as a hint, watch it at run time and report what they meet.
  */
-import { checkInteger, checkKeys, checkNonNegative, checkObject, checkOneOf, failRange, failType } from '../checks.js';
+import { checkInteger, checkKeys, checkObject, checkOneOf, failRange, failType } from '../checks.js';
 import { kernels, No } from '../native/index.js';
 
 /**
@@ -288,11 +288,4 @@ export function inverseOf(solver: Solver, size: number, tags: OperatorTags = {})
       out.set(solution instanceof Float64Array ? solution : solution.x);
     },
   });
-}
-
-/** Checked tolerance or other number >= 0 with its default: a small help for the options of this folder. */
-export function nonNegative(operation: string, argument: string, value: number | undefined, fallback: number): number {
-  if (value === undefined) return fallback;
-  checkNonNegative(operation, argument, value);
-  return value;
 }

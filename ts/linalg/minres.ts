@@ -14,8 +14,8 @@
  * definite on the whole Krylov space.
  */
 import { checkBoolean, checkOneOf } from '../checks.js';
-import { type LinearOperator, nonNegative } from './linear-operator.js';
-import { history, prepare, type SolverOptions, trueResidual } from './solver-options.js';
+import type { LinearOperator } from './linear-operator.js';
+import { history, nonNegative, prepare, type SolverOptions, trueResidual } from './solver-options.js';
 import type { IterationStatus, NegativeCurvature, SolveResult } from './status.js';
 import { axpy, dot, epsilon, norm, scale } from './vectors.js';
 

@@ -9,8 +9,8 @@
  */
 import { checkInteger, checkKeys, checkPositive, checkVector } from '../checks.js';
 import { Random } from '../random.js';
-import { checkSquare, type LinearOperator, nonNegative } from './linear-operator.js';
-import { history } from './solver-options.js';
+import { checkSquare, type LinearOperator } from './linear-operator.js';
+import { history, nonNegative } from './solver-options.js';
 import type { IterationReport, IterationStatus, OnIteration } from './status.js';
 import { dot, norm, scale } from './vectors.js';
 import { Workspace } from './workspace.js';

@@ -124,3 +124,10 @@ export function trueResidual(a: LinearOperator, b: Float64Array, x: Float64Array
 export function history(residuals: Float64Array, iterations: number): Float64Array {
   return residuals.slice(0, iterations + 1);
 }
+
+/** A checked number >= 0, or its default. */
+export function nonNegative(operation: string, argument: string, value: number | undefined, fallback: number): number {
+  if (value === undefined) return fallback;
+  checkNonNegative(operation, argument, value);
+  return value;
+}

@@ -13,8 +13,9 @@ import { checkInteger, checkKeys, checkOneOf } from '../checks.js';
 import { kernels, No, Yes } from '../native/index.js';
 import { Random } from '../random.js';
 import { RunningMean, studentT } from './confidence.js';
-import { checkSquare, type LinearOperator, nonNegative } from './linear-operator.js';
+import { checkSquare, type LinearOperator } from './linear-operator.js';
 import { fillProbe } from './slq.js';
+import { nonNegative } from './solver-options.js';
 import type { Estimate, IterationReport, IterationStatus, OnIteration } from './status.js';
 import { Workspace } from './workspace.js';
 
