@@ -201,6 +201,11 @@ export class Factor {
     let nearest = 0;
     for (let k = 0; k < 4; k++) {
       this.raw.solve(v, w, 1);
+      // A shift of exactly zero leaves a layer's unused directions without any pivot: the solve divides by it.
+      if (!Number.isFinite(kernels.nrm2(P, w, 0))) {
+        ratio = Infinity;
+        break;
+      }
       this.apply(w, this.product);
       let difference = 0;
       let along = 0;
