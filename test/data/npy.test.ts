@@ -105,6 +105,13 @@ describe('.npy', () => {
     ]);
   });
 
+  it('limit is checked as an argument, not reported as a failure of the file', async () => {
+    const path = folder.path('limit0.npy');
+    await writeNpy(path, Float64Array.of(1, 2));
+    await expectMisuse(readNpy(path, { limit: 0 }), RangeError, /integer >= 1 for limit, received 0/);
+    await expectMisuse(readNpy(file(fortranBigEndian), { limit: 1 }), RangeError, /Fortran/);
+  });
+
   it('refuses foreign, truncated and lying files by name', async () => {
     const dict = (shape: string, descr = '<f8'): string =>
       `{'descr': '${descr}', 'fortran_order': False, 'shape': ${shape}}`;

@@ -26,9 +26,10 @@ function temporaryName(path: string): string {
   return join(dirname(path), `.${basename(path)}.${process.pid}-${randomBytes(6).toString('hex')}${suffix}`);
 }
 
-/** A DeepHessianError 'io' that says what was done to which file; other errors of the library pass through. */
-export function ioError(action: string, path: string, cause: unknown): DeepHessianError {
+/** A DeepHessianError 'io' that says what was done to which file; the library's own errors and misuse pass through. */
+export function ioError(action: string, path: string, cause: unknown): Error {
   if (cause instanceof DeepHessianError) return cause;
+  if ((cause instanceof TypeError || cause instanceof RangeError) && !('code' in cause)) return cause;
   const reason = cause instanceof Error ? cause.message : String(cause);
   return new DeepHessianError('io', `${action} ${path} failed: ${reason}`, { path }, { cause });
 }

@@ -32,7 +32,10 @@ export function badFile(path: string, expected: string, found: string, cause?: u
  * @throws DeepHessianError 'out-of-memory' with both figures
  */
 export function checkFits(what: string, bytes: number): void {
-  const available = freemem();
+  // 0 or an absurdly large figure where no limit (of a container) is set.
+  const limit = process.constrainedMemory();
+  const left = limit > 0 ? Math.max(0, limit - process.memoryUsage.rss()) : Infinity;
+  const available = Math.min(freemem(), left);
   if (bytes <= available) return;
   const gigabytes = (b: number): string => `${(b / 2 ** 30).toFixed(2)} GiB`;
   throw new DeepHessianError(
