@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { DeepHessianError } from '../../ts/errors.js';
+import { type DeepHessianError } from '../../ts/errors.js';
 import { compare, median, planComparison, summarize, thin, type CompareEvent, type Comparison, type Contestant, type RunResult } from '../../ts/train/compare.js';
 import { small } from './helpers.js';
 

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { TrainingSession } from '../../ts/train/session.js';
+import { type TrainingSession } from '../../ts/train/session.js';
 import type { TrainEvent } from '../../ts/train/trainer.js';
 
 /** A folder for the tests of one suite, removed after them. */

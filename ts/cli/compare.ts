@@ -1,5 +1,5 @@
 /** `deep-hessian compare` and `deep-hessian start`: optimizers against each other at equal time, with a table and a report. */
-import { Command } from 'commander';
+import { type Command } from 'commander';
 import { checkInteger } from '../checks.js';
 import { makeFolder, writeFileAtomic } from '../data/atomic.js';
 import { DeepHessianError } from '../errors.js';

@@ -1,5 +1,5 @@
 /** Command-line flags made from the option tables, and back to settings keyed by flag. */
-import { Command, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import { allOptimizerFlags, optimizerEntries } from '../optimize/registry.js';
 import type { OptionSpec } from '../optimize/option-schema.js';
 import { readConfigFile, runOptions, type RunOption } from '../train/config.js';
@@ -18,7 +18,7 @@ function addFlag(command: Command, spec: OptionSpec, group: string, note = ''): 
   const help = [
     spec.help + note,
     spec.type === 'choice' ? `: ${(spec.choices ?? []).join(', ')}` : '',
-    spec.default !== undefined && spec.default !== false ? ` (default: ${String(spec.default)})` : '',
+    spec.default !== undefined && spec.default !== false ? ` (default: ${typeof spec.default === 'object' ? spec.default.kind : spec.default})` : '',
   ].join('');
   const option = new Option(`--${spec.flag}${placeholders[spec.type]}`, help).helpGroup(`${group}:`);
   if (spec.type !== 'boolean') option.argParser((text: string) => parse(spec, text));
@@ -30,7 +30,9 @@ export function addRunFlags(command: Command, without: readonly string[] = []): 
   for (const spec of runOptions) if (!without.includes(spec.flag)) addFlag(command, spec, spec.group);
   for (const { spec, optimizers } of allOptimizerFlags()) {
     const own = optimizers.length === optimizerEntries.length ? '' : ` [${optimizers.join(', ')}]`;
-    addFlag(command, { ...spec, default: optimizers.length === 1 ? spec.default : undefined } as OptionSpec, 'Optimizer', own);
+    const { default: value, ...rest } = spec;
+    // Defaults differ between optimizers that share a flag.
+    addFlag(command, optimizers.length === 1 && value !== undefined ? { ...rest, default: value } : rest, 'Optimizer', own);
   }
 }
 

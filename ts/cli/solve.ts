@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { checkPositive } from '../checks.js';
 import { readGolden } from '../data/golden.js';
+import { writeNpy } from '../data/npy.js';
 import { Network } from '../derivatives/network.js';
 import { factor, type Method } from '../inverse/index.js';
 import { formatCount, formatNumber, type Terminal } from './terminal.js';
@@ -53,7 +54,7 @@ async function solve(flags: SolveFlags, terminal: Terminal): Promise<void> {
     const seconds = (performance.now() - start) / 1000;
     const { inertia, logAbsDet, method } = f;
     // The file first: whoever reads the result may count on it.
-    if (flags.out !== undefined) await (await import('../data/npy.js')).writeNpy(flags.out, x);
+    if (flags.out !== undefined) await writeNpy(flags.out, x);
     if (flags.json === true) {
       terminal.out(`${JSON.stringify({ residual, status, method, inertia, logAbsDet, seconds })}\n`);
       return;

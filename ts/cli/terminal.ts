@@ -39,6 +39,7 @@ export function formatCount(value: number): string {
 /** 75 -> "1m15s" */
 export function formatSeconds(value: number): string {
   if (!Number.isFinite(value)) return '-';
+  if (value < 0.1 && value > 0) return `${formatNumber(1000 * value, 2)}ms`;
   if (value < 10) return `${value.toFixed(1)}s`;
   const seconds = Math.round(value);
   if (seconds < 60) return `${seconds}s`;

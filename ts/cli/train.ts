@@ -1,7 +1,8 @@
 /** `deep-hessian train`: one run, with a run folder, checkpoints and a report. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { Command } from 'commander';
+import { type Command } from 'commander';
+import { optimizerNames } from '../optimize/registry.js';
 import { buildBudget } from '../train/experiment.js';
 import { writeRunReport } from '../train/report.js';
 import { TrainingSession } from '../train/session.js';
@@ -61,12 +62,15 @@ async function train(command: Command, terminal: Terminal): Promise<number> {
     session = await TrainingSession.resume(resume, givenSettings(command));
   } else {
     const settings = await collectSettings(command);
-    const name = `${String(settings.data ?? 'spirals')}-${String(settings.optimizer ?? 'default')}`;
+    const name = [settings.data ?? 'spirals', settings.optimizer ?? optimizerNames[0]].filter((part) => typeof part === 'string').join('-');
     session = await TrainingSession.start(settings, out ?? freeRunFolder(name));
   }
   const { settings, experiment, folder } = session;
   const { network, problem } = experiment;
   const silent = quiet || json;
+  // Named even where nothing else is: data that were left out change what the result means.
+  for (const { path, reason } of problem.broken.slice(0, 10)) terminal.err(`warning: left out ${path}: ${reason}\n`);
+  if (problem.broken.length > 10) terminal.err(`warning: left out ${problem.broken.length - 10} more image files that do not decode\n`);
   if (!silent) {
     terminal.err(
       `${problem.train.name}: ${formatCount(problem.train.samples)} samples of ${network.inputs} | ${network.layers.length} layers, ` +

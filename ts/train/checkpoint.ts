@@ -234,7 +234,7 @@ function record(value: unknown, name: string, path: string): Record<string, unkn
   } catch (error) {
     bad(path, (error as Error).message);
   }
-  return value as Record<string, unknown>;
+  return value;
 }
 
 function readTensors(directory: unknown, bytes: Buffer, start: number, end: number, path: string): Map<string, Float64Array> {

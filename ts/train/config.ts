@@ -18,21 +18,15 @@ import { allOptimizerFlags, optimizerEntry, optimizerNames } from '../optimize/r
 /** An option of the run, under a heading of the help text. */
 export interface RunOption extends OptionSpec {
   group: 'Data' | 'Network' | 'Training' | 'Run';
-  /** the kind of data that the option belongs to; undefined: all */
-  kind?: DataKind;
-}
-
-/** Made from a seed, read from a folder of images, or read from a file of numbers. */
-export type DataKind = 'generated' | 'folder' | 'file';
-
-/** The kind of a data set by its name. */
-export function dataKind(data: unknown): DataKind {
-  if ((folderNames as readonly unknown[]).includes(data)) return 'folder';
-  return (fileNames as readonly unknown[]).includes(data) ? 'file' : 'generated';
+  /** the data sets that the option belongs to; undefined: all */
+  data?: readonly string[];
 }
 
 /** Values by flag. */
 export type Settings = Record<string, OptionValue>;
+
+/** Data sets of images. */
+const imageNames: readonly string[] = folderNames;
 
 const option = (group: RunOption['group'], flag: string, type: OptionSpec['type'], help: string, more: Partial<RunOption> = {}): RunOption => ({
   group, flag, name: flag, type, help, ...more,
@@ -41,21 +35,24 @@ const option = (group: RunOption['group'], flag: string, type: OptionSpec['type'
 /** Options of a run other than those of the optimizer. */
 export const runOptions: readonly RunOption[] = [
   option('Data', 'data', 'choice', 'what to train on', { choices: dataNames, default: 'spirals' }),
-  option('Data', 'data-dir', 'string', `folder of the data (${folderNames.join(', ')})`, { kind: 'folder' }),
-  option('Data', 'file', 'string', `file of the data (${fileNames.join(', ')})`, { kind: 'file' }),
-  option('Data', 'test-file', 'string', 'file of the test set, read like the first', { kind: 'file' }),
-  option('Data', 'targets', 'string', 'csv: columns to predict, names or numbers from 0 with commas between (default: the last)', { kind: 'file' }),
-  option('Data', 'exclude', 'string', 'csv: columns to leave out', { kind: 'file' }),
-  option('Data', 'task', 'choice', 'csv: what the target is', { choices: ['auto', 'classification', 'regression'], default: 'auto', kind: 'file' }),
-  option('Data', 'missing', 'choice', 'csv: what an empty cell does', { choices: ['error', 'drop', 'mean'], default: 'error', kind: 'file' }),
-  option('Data', 'points', 'integer', 'generated data: number of samples', { minimum: 2, maximum: 1e8, kind: 'generated' }),
-  option('Data', 'noise', 'number', 'generated data: deviation of the noise', { minimum: 0, kind: 'generated' }),
+  option('Data', 'data-dir', 'string', 'folder of the data', { data: [...imageNames, 'npy'] }),
+  option('Data', 'file', 'string', 'file of the data: a table, or .npz, or .npy with --targets-file', { data: ['csv', 'npy'] }),
+  option('Data', 'test-file', 'string', 'csv: file of the test set, read like the first', { data: ['csv'] }),
+  option('Data', 'targets-file', 'string', 'npy: file of the targets for a .npy file of inputs', { data: ['npy'] }),
+  option('Data', 'targets', 'string', 'csv: columns to predict, names or numbers from 0 with commas between (default: the last)', { data: ['csv'] }),
+  option('Data', 'exclude', 'string', 'csv: columns to leave out', { data: ['csv'] }),
+  option('Data', 'task', 'choice', 'csv, npy: what the target is', { choices: ['auto', 'classification', 'regression'], default: 'auto', data: ['csv', 'npy'] }),
+  option('Data', 'missing', 'choice', 'csv: what an empty cell does', { choices: ['error', 'drop', 'mean'], default: 'error', data: ['csv'] }),
+  option('Data', 'points', 'integer', 'generated data: number of samples', { minimum: 2, maximum: 1e8, data: generatedNames }),
+  option('Data', 'noise', 'number', 'generated data: deviation of the noise', { minimum: 0, data: generatedNames }),
   option('Data', 'limit', 'integer', 'use at most this many samples of each set', { minimum: 1 }),
-  option('Data', 'image-size', 'integer', 'images: resize to this many pixels a side', { minimum: 1, maximum: 4096, kind: 'folder' }),
-  option('Data', 'grey', 'boolean', 'images: one grey channel', { default: false, kind: 'folder' }),
-  option('Data', 'normalise', 'choice', 'images: pixels in [0, 1], or mean 0 and deviation 1 by channel', { choices: ['unit', 'standardised'], default: 'standardised', kind: 'folder' }),
+  option('Data', 'image-size', 'integer', 'images: resize to this many pixels a side', { minimum: 1, maximum: 4096, data: imageNames }),
+  option('Data', 'grey', 'boolean', 'images: one grey channel', { default: false, data: imageNames }),
+  option('Data', 'normalise', 'choice', 'images: pixels in [0, 1], or mean 0 and deviation 1 by channel', { choices: ['unit', 'standardised'], default: 'standardised', data: imageNames }),
+  option('Data', 'fit', 'choice', 'images: cut to a square, or squeezed', { choices: ['cover', 'fill'], default: 'cover', data: ['images'] }),
+  option('Data', 'broken', 'choice', 'images: files that do not decode', { choices: ['skip', 'fail'], default: 'skip', data: ['images'] }),
   option('Data', 'validation', 'number', 'fraction (or count) held out where the data has no test set', { minimum: 0, default: 0 }),
-  option('Data', 'standardise', 'choice', 'shift and scale the columns to mean 0 and deviation 1 (default: all for csv, else none)', { choices: ['none', 'inputs', 'all'] }),
+  option('Data', 'standardise', 'choice', 'shift and scale the columns to mean 0 and deviation 1 (default: all for csv and npy, else none)', { choices: ['none', 'inputs', 'all'] }),
   option('Data', 'batch-size', 'integer', 'samples a step', { minimum: 1, default: 64 }),
   option('Data', 'fixed-batch', 'boolean', 'every step sees the same first batch', { default: false }),
   option('Data', 'full-batch', 'boolean', 'every step sees all training samples (default for generated data and csv)'),
@@ -158,12 +155,11 @@ export function resolveSettings(given: Record<string, unknown>): Settings {
   const operation = 'train';
   const settings = checkSettings(operation, given);
   const resolved: Settings = {};
-  const kind = dataKind(settings.data ?? runOptions[0].default);
+  const data = (settings.data ?? 'spirals') as string;
   for (const spec of runOptions) {
-    if (spec.kind !== undefined && spec.kind !== kind) {
+    if (spec.data !== undefined && !spec.data.includes(data)) {
       if (settings[spec.flag] === undefined) continue;
-      const names = { generated: generatedNames, folder: folderNames, file: fileNames }[spec.kind];
-      throw new RangeError(`${operation}: --${spec.flag} does not belong to --data ${String(settings.data ?? runOptions[0].default)}; it belongs to: ${names.join(', ')}`);
+      throw new RangeError(`${operation}: --${spec.flag} does not belong to --data ${data}; it belongs to: ${spec.data.join(', ')}`);
     }
     const value = settings[spec.flag] ?? spec.default;
     if (value !== undefined) resolved[spec.flag] = value;
@@ -173,15 +169,17 @@ export function resolveSettings(given: Record<string, unknown>): Settings {
   if (settings['fixed-batch'] === true && settings['full-batch'] === true) {
     throw new RangeError(`${operation}: --fixed-batch and --full-batch exclude each other`);
   }
-  resolved['full-batch'] ??= settings['fixed-batch'] !== true && settings['batch-size'] === undefined && smallData.includes(resolved.data);
+  resolved['full-batch'] ??= settings['fixed-batch'] !== true && settings['batch-size'] === undefined && smallData.includes(data);
   // A full batch has no size.
   if (resolved['full-batch'] === true) delete resolved['batch-size'];
-  resolved.standardise ??= kind === 'file' ? 'all' : 'none';
+  resolved.standardise ??= (fileNames as readonly string[]).includes(data) ? 'all' : 'none';
   resolved.gain ??= resolved.init === 'orthogonal' && resolved.activation === 'tanh' ? 1.1 : 1;
   if (resolved.epochs === undefined && resolved.steps === undefined) resolved['time-budget'] ??= 8;
-  const needed = kind === 'folder' ? 'data-dir' : kind === 'file' ? 'file' : null;
-  if (needed !== null && resolved[needed] === undefined) {
-    throw new RangeError(`${operation}: expected --${needed} with --data ${String(resolved.data)}, received none`);
+  if (imageNames.includes(data) && resolved['data-dir'] === undefined) {
+    throw new RangeError(`${operation}: expected --data-dir with --data ${data}, received none`);
+  }
+  if ((fileNames as readonly string[]).includes(data) && resolved.file === undefined && resolved['data-dir'] === undefined) {
+    throw new RangeError(`${operation}: expected --file with --data ${data}, received none`);
   }
   // The optimizer's own options are checked now, before any data is read.
   resolveOptimizer(resolved);

@@ -3,8 +3,7 @@
  * evaluator. The same settings and seed give the same parts, bit for bit.
  */
 import { take, wholeBatch, fixedBatch, type Dataset } from '../data/dataset.js';
-import { loadDataset, type DataName, type LoadOptions } from '../data/load.js';
-import type { Standardisation } from '../data/standardise.js';
+import { loadDataset, type DataName, type LoadedData, type LoadOptions } from '../data/load.js';
 import { Network } from '../derivatives/network.js';
 import type { InitialisationName } from '../network/initialise.js';
 import type { LayerSpec } from '../network/layers.js';
@@ -12,7 +11,7 @@ import type { LossName } from '../network/losses.js';
 import type { ActivationName } from '../native/kernels.js';
 import type { Optimizer } from '../optimize/optimizer.js';
 import { createOptimizer } from '../optimize/registry.js';
-import { dataKind, optimizerSettings, type Settings } from './config.js';
+import { optimizerSettings, type Settings } from './config.js';
 import { createEvaluator, networkTargets } from './evaluation.js';
 import { fixedSource, sampledSource, type BatchSource } from './source.js';
 import type { Budget, Evaluations } from './trainer.js';
@@ -23,7 +22,13 @@ export interface Problem {
   /** held-out samples, by name: 'test', 'validation' */
   heldOut: Record<string, Dataset>;
   /** what was done to the inputs and values, to be kept with the model */
-  standardisation: { inputs: Standardisation; values: Standardisation | null } | null;
+  standardisation: LoadedData['standardisation'];
+  /** how a table was read */
+  schema: LoadedData['schema'];
+  /** figures of the channels of standardised images */
+  channels: LoadedData['channels'];
+  /** image files that were left out */
+  broken: LoadedData['broken'];
 }
 
 /** The loader's request that the settings stand for. */
@@ -33,25 +38,22 @@ export function datasetRequest(settings: Settings): LoadOptions {
   const pass = (flag: string, name: string): void => {
     if (settings[flag] !== undefined) request[name] = settings[flag];
   };
-  pass('limit', 'limit');
+  // resolveSettings has refused options that do not belong to the data, so what is there may be passed on.
+  for (const [flag, name] of [
+    ['limit', 'limit'], ['data-dir', 'dataDir'], ['image-size', 'imageSize'], ['grey', 'grey'], ['normalise', 'normalise'],
+    ['file', 'file'], ['test-file', 'testFile'], ['points', 'points'], ['noise', 'noise'],
+  ] as const) pass(flag, name);
   if ((settings.validation as number) > 0) request.testFraction = settings.validation;
-  const kind = dataKind(data);
-  if (kind === 'folder') {
-    pass('data-dir', 'dataDir');
-    pass('image-size', 'imageSize');
-    pass('grey', 'grey');
-    pass('normalise', 'normalise');
-  } else if (kind === 'file') {
-    pass('file', 'file');
-    pass('test-file', 'testFile');
+  if (data === 'images') request.images = { fit: settings.fit, broken: settings.broken };
+  if (data === 'npy') {
+    request.npy = { task: settings.task, ...(settings['targets-file'] === undefined ? {} : { targetsFile: settings['targets-file'] }) };
+  }
+  if (data === 'csv') {
     const csv: Record<string, unknown> = { task: settings.task, missing: settings.missing };
     for (const flag of ['targets', 'exclude']) {
       if (settings[flag] !== undefined) csv[flag] = columnList(settings[flag] as string);
     }
-    if (data === 'csv') request.csv = csv;
-  } else {
-    pass('points', 'points');
-    pass('noise', 'noise');
+    request.csv = csv;
   }
   return request as unknown as LoadOptions;
 }
@@ -63,9 +65,10 @@ function columnList(text: string): (string | number)[] {
 
 /** Reads or makes the data that the settings name. */
 export async function loadProblem(settings: Settings): Promise<Problem> {
-  const { train, test, standardisation } = await loadDataset(datasetRequest(settings));
-  const own = dataKind(settings.data) === 'folder' || settings['test-file'] !== undefined;
-  return { train, heldOut: test === null ? {} : { [own ? 'test' : 'validation']: test }, standardisation };
+  const { train, test, standardisation, schema, channels, broken } = await loadDataset(datasetRequest(settings));
+  // A part that was split off for want of a test set is not called one.
+  const heldOut: Record<string, Dataset> = test === null ? {} : { [test.name.endsWith('(validation)') ? 'validation' : 'test']: test };
+  return { train, heldOut, standardisation, schema, channels, broken };
 }
 
 /** The network of the settings, for this data: `num-layers` weight matrices, the output layer included. */

@@ -123,7 +123,7 @@ export class TrainingSession {
   }
 
   private checkpoint(state: TrainerState): Checkpoint {
-    const { standardisation, train } = this.experiment.problem;
+    const { standardisation, train, schema, channels } = this.experiment.problem;
     return {
       config: this.settings,
       network: JSON.parse(JSON.stringify(this.experiment.network.toJSON())) as unknown,
@@ -132,6 +132,8 @@ export class TrainingSession {
         classes: train.classes,
         featureNames: train.featureNames ?? null,
         valueNames: train.valueNames ?? null,
+        schema,
+        channels,
         standardisation: standardisation === null ? null : {
           inputs: plain(standardisation.inputs),
           values: standardisation.values === null ? null : plain(standardisation.values),

@@ -1,0 +1,118 @@
+import { spawn } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'chai';
+import { readCheckpoint } from '../../ts/train/checkpoint.js';
+import { readMetrics } from '../../ts/train/run-folder.js';
+import { temporaryFolder } from '../train/helpers.js';
+import { commandLine, jsonLines } from './helpers.js';
+
+const small = ['--points', '60', '--num-layers', '4', '--hidden-dim', '8'];
+
+describe('deep-hessian train', () => {
+  const folder = temporaryFolder();
+
+  it('trains, prints one line, and leaves a whole run folder', async () => {
+    const out = join(folder.path(), 'run');
+    const { code, out: text, err } = await commandLine('train', ...small, '--steps', '30', '--out', out);
+    expect(err).to.match(/spirals: 60 samples of 2 \| 4 layers, 186 parameters \| gauss-newton/);
+    expect(code).to.equal(0);
+    expect(text).to.match(/^all steps done: 30 steps in .*, loss \S+; train loss \S+, accuracy \d+\.\d\d%\n$/);
+    expect(readdirSync(out).map((name) => name.replace(/tfevents.*/, 'tfevents')).sort()).to.deep.equal([
+      'checkpoints', 'config.json', 'environment.json', 'events.out.tfevents', 'metrics.jsonl', 'report.html',
+    ]);
+    expect(readdirSync(join(out, 'checkpoints'))).to.deep.equal(['latest.checkpoint']);
+    expect(JSON.parse(readFileSync(join(out, 'config.json'), 'utf8'))).to.include({ 'num-layers': 4, seed: 1, optimizer: 'gauss-newton' });
+  });
+
+  it('prints the records as JSON lines, the same as in the metrics file, and nothing else', async () => {
+    const out = join(folder.path(), 'json');
+    const { code, out: text, err } = await commandLine('train', ...small, '--steps', '8', '--json', '--out', out);
+    expect([code, err]).to.deep.equal([0, '']);
+    expect(jsonLines(text)).to.deep.equal(JSON.parse(JSON.stringify(readMetrics(join(out, 'metrics.jsonl')))));
+  });
+
+  it('lets the command line win over the configuration file', async () => {
+    const config = join(folder.path(), 'run.yaml');
+    writeFileSync(config, 'points: 60\nnum-layers: 4\nhidden-dim: 8\nsteps: 5\noptimizer: adam\nlr: 0.01\nresidual: true\n');
+    const out = join(folder.path(), 'config');
+    expect((await commandLine('train', '--config', config, '--lr', '0.02', '--no-bias', '--quiet', '--out', out)).code).to.equal(0);
+    const settings = JSON.parse(readFileSync(join(out, 'config.json'), 'utf8')) as Record<string, unknown>;
+    expect(settings).to.include({ lr: 0.02, optimizer: 'adam', residual: true, 'no-bias': true, steps: 5 });
+  });
+
+  it('trains on a CSV file and keeps the standardisation in the checkpoint', async () => {
+    const file = join(folder.path(), 'table.csv');
+    const rows = Array.from({ length: 30 }, (_, i) => `${i},${(i * 7) % 11},${3 * i + 100}`);
+    writeFileSync(file, `a,b,y\n${rows.join('\n')}\n`);
+    const out = join(folder.path(), 'csv');
+    const { code, out: text } = await commandLine('train', '--data', 'csv', '--file', file, '--targets', 'y', '--validation', '0.2', '--num-layers', '2', '--hidden-dim', '4', '--steps', '40', '--out', out);
+    expect(code).to.equal(0);
+    expect(text).to.match(/validation loss \S+, rmse \S+/);
+    const { extra } = readCheckpoint(join(out, 'checkpoints', 'latest.checkpoint'));
+    expect(extra?.featureNames).to.deep.equal(['a', 'b']);
+    expect((extra?.standardisation as { inputs: { mean: number[] } }).inputs.mean).to.have.length(2);
+  });
+
+  const misuse: [string[], RegExp][] = [
+    [['--bogus'], /unknown option '--bogus'/],
+    [['--steps', 'many'], /expected an integer .* for --steps, received "many" \(string\)/],
+    [['--steps', '0x10'], /--steps, received "0x10"/],
+    [['--num-layers', '0'], /--num-layers, received 0/],
+    [['--optimizer', 'sgd', '--damping', '1'], /--damping \(it belongs to: gauss-newton/],
+    [['--optimizer', 'newtonian'], /expected one of 'gauss-newton'/],
+    [['--data', 'csv'], /expected --file/],
+    [['--schedule', 'cosine', '--optimizer', 'adam'], /schedule/],
+    [['--config', 'settings.toml'], /reading settings\.toml failed|\.json, \.yaml or \.yml/],
+    [['extra'], /too many arguments/],
+  ];
+  for (const [args, message] of misuse) {
+    it(`refuses ${args.join(' ')} and writes nothing`, async () => {
+      const out = join(folder.path(), 'never');
+      const { code, err, out: text } = await commandLine('train', ...args, '--out', out);
+      expect(err).to.match(message);
+      expect(err.trimEnd().split('\n').length).to.be.at.most(2);
+      expect(text).to.equal('');
+      expect(code).to.equal(args[0] === '--config' ? 1 : 2);
+      expect(existsSync(out)).to.equal(false);
+    });
+  }
+
+  it('reports a failure that is no misuse with code 1', async () => {
+    const missing = await commandLine('train', '--data', 'mnist', '--data-dir', join(folder.path(), 'nowhere'), '--out', join(folder.path(), 'x'));
+    expect(missing.code).to.equal(1);
+    expect(missing.err).to.match(/^error: .*nowhere does not exist \[io\]\n$/);
+    expect(existsSync(join(folder.path(), 'x'))).to.equal(false);
+    expect((await commandLine('train', '--resume', join(folder.path(), 'nowhere'))).code).to.equal(1);
+  });
+
+  it('prints help with examples and every flag of every optimizer', async () => {
+    const { code, out } = await commandLine('train', '--help');
+    expect(code).to.equal(0);
+    for (const text of ['--num-layers', '--damping', '--momentum', '--schedule', '--resume', 'Examples:', 'not for:']) expect(out).to.contain(text);
+  });
+
+  for (const [signal, expected] of [['SIGINT', 130], ['SIGTERM', 143]] as const) {
+    it(`${signal} leaves a checkpoint, says how to go on, and exits with ${expected}`, async function () {
+      this.timeout(30000);
+      const out = join(folder.path(), signal);
+      const main = fileURLToPath(new URL('../../ts/cli/main.ts', import.meta.url));
+      const child = spawn(process.execPath, ['--import', 'tsx', main, 'train', ...small, '--steps', '10000000', '--time-budget', '60', '--optimizer', 'adam', '--json', '--out', out]);
+      let err = '';
+      child.stderr.on('data', (data: Buffer) => {
+        err += data.toString();
+      });
+      const exit = new Promise<number | null>((resolve) => child.on('exit', (code) => resolve(code)));
+      await new Promise<void>((resolve) => child.stdout.once('data', () => resolve()));
+      child.stdout.resume();
+      child.kill(signal);
+      expect(await exit).to.equal(expected);
+      expect(err).to.match(new RegExp(`interrupted at step [\\d,]+; checkpoint written\\. Go on with:\\n  deep-hessian train --resume ${out}`));
+      const { step } = readCheckpoint(join(out, 'checkpoints', 'latest.checkpoint')).state.counters;
+      const resumed = await commandLine('train', '--resume', out, '--steps', String(step + 5), '--quiet');
+      expect(resumed.code).to.equal(0);
+      expect(resumed.out).to.match(new RegExp(`${(step + 5).toLocaleString('en-US')} steps`));
+    });
+  }
+});

@@ -1,0 +1,59 @@
+/**
+ * deep-hessian: exact inverse-Hessian-vector products for deep networks, training with them, and questions about
+ * curvature. This file is the public surface.
+ *
+ * @packageDocumentation
+ */
+export { DeepHessianError, errorCodes, type ErrorCode } from './errors.js';
+export { Random, type RandomState } from './random.js';
+export { kernels, type KernelInfo } from './native/index.js';
+
+export * from './network/index.js';
+export * from './derivatives/index.js';
+export * from './inverse/index.js';
+
+export type { Optimizer, OptimizerState, StepReport } from './optimize/optimizer.js';
+export { createSgd, type SgdOptions } from './optimize/sgd.js';
+export { createAdam, createAdamW, type AdamOptions } from './optimize/adam.js';
+export { createGaussNewton, type GaussNewtonOptions } from './optimize/gauss-newton.js';
+export { createSchedule, parseSchedule, type Schedule, type ScheduleSpec } from './optimize/schedules.js';
+export { clipByNorm } from './optimize/clipping.js';
+export { createOptimizer, optimizerEntries, optimizerNames, type OptimizerEntry } from './optimize/registry.js';
+export type { OptionSpec, OptionValue } from './optimize/option-schema.js';
+
+export { dataNames, loadDataset, type DataName, type LoadedData, type LoadOptions } from './data/load.js';
+export {
+  fixedBatch,
+  gather,
+  makeDataset,
+  split,
+  subset,
+  take,
+  wholeBatch,
+  type DataBatch,
+  type Dataset,
+  type DatasetParts,
+  type SplitOptions,
+} from './data/dataset.js';
+export { BatchSampler, type BatchSamplerOptions, type BatchSamplerState } from './data/batch-sampler.js';
+export { applyStandardisation, fitStandardisation, standardise, undoStandardisation, type Standardisation } from './data/standardise.js';
+
+export { fixedSource, sampledSource, type BatchSource, type SourceState } from './train/source.js';
+export {
+  Trainer,
+  type Budget,
+  type Counters,
+  type EndRecord,
+  type EvaluationRecord,
+  type Evaluations,
+  type StepRecord,
+  type StopReason,
+  type TrainEvent,
+  type TrainerOptions,
+  type TrainerState,
+} from './train/trainer.js';
+export { accuracy, createEvaluator, predictClasses, type Evaluation as SetEvaluation } from './train/evaluation.js';
+export { readCheckpoint, writeCheckpoint, type Checkpoint } from './train/checkpoint.js';
+export { TrainingSession } from './train/session.js';
+export { compare, type CompareEvent, type Comparison, type Contestant, type MethodSummary, type RunResult } from './train/compare.js';
+export { describeEnvironment, type Environment } from './train/environment.js';
