@@ -11,19 +11,20 @@
 namespace deep_hessian {
 namespace {
 
-// Eigen-decomposition of [[a, b], [b, c]] by one Jacobi rotation (Golub & Van Loan, 8.5.2):
-// [[cosine, -sine], [sine, cosine]]^T M [[cosine, -sine], [sine, cosine]] = diag(first, second).
+// Eigen-decomposition of [[a, b], [b, c]] by one Jacobi rotation (Golub & Van Loan 2013, section 8.5.2):
+// [[cosine, -sine], [sine, cosine]]^T M [[cosine, -sine], [sine, cosine]] = diag(larger, smaller).
 struct Rotation {
-  double first, second, cosine, sine;
+  double larger, smaller, cosine, sine;
 };
 
 Rotation diagonalize(double a, double b, double c) {
-  if (b == 0) return {a, c, 1, 0};
+  if (b == 0) return a >= c ? Rotation{a, c, 1, 0} : Rotation{c, a, 0, 1};
   const double tau = (c - a) / (2 * b);
   const double t = (tau >= 0 ? -1 : 1) / (std::fabs(tau) + std::hypot(1.0, tau));
   const double cosine = 1 / std::sqrt(1 + t * t), sine = t * cosine;
-  // tan(angle) = t solves t^2 - 2 tau t - 1 = 0 with |t| <= 1.
-  return {a + t * b, c - t * b, cosine, sine};
+  // tan(angle) = t solves t^2 - 2 tau t - 1 = 0 with |t| <= 1; a quarter turn more exchanges the eigenvalues.
+  const double first = a + t * b, second = c - t * b;
+  return first >= second ? Rotation{first, second, cosine, sine} : Rotation{second, first, -sine, cosine};
 }
 
 // One eigenvalue of D with the row it belongs to and, for 2 x 2 blocks, the rotation of the pair.
@@ -55,13 +56,13 @@ int readPivots(int n, const T* a, int lda, const std::int32_t* encoded, Pivot* p
       const Rotation r = diagonalize(a[at(k, k, lda)], a[at(k + 1, k, lda)], a[at(k + 1, k + 1, lda)]);
       p.cosine = r.cosine;
       p.sine = r.sine;
-      values[0] = r.first;
-      values[1] = r.second;
+      values[0] = r.larger;
+      values[1] = r.smaller;
     }
     for (int i = 0; i < p.width; i++) {
       p.scale[i] = 1 / std::sqrt(std::fabs(values[i]));
-      // Negative places are counted down for now: the number of positive rows is not known yet.
-      p.place[i] = values[i] < 0 ? -1 : positive++;
+      // The places of the others follow when the number of positive rows is known. A zero is not positive.
+      p.place[i] = values[i] > 0 ? positive++ : -1;
     }
     k += p.width;
   }
@@ -121,7 +122,7 @@ void sytrfInertia(int upper, int n, const T* a, int lda, const std::int32_t* piv
   const auto take = [&](double value) {
     if (value > 0) positive++;
     else if (value < 0) negative++;
-    else if (value == 0) zero++;
+    else zero++;
     const double size = std::fabs(value);
     logarithm += std::log(size);
     smallest = std::fmin(smallest, size);
@@ -134,8 +135,8 @@ void sytrfInertia(int upper, int n, const T* a, int lda, const std::int32_t* piv
     } else {
       const double off = upper ? a[at(k, k + 1, lda)] : a[at(k + 1, k, lda)];
       const Rotation r = diagonalize(a[at(k, k, lda)], off, a[at(k + 1, k + 1, lda)]);
-      take(r.first);
-      take(r.second);
+      take(r.larger);
+      take(r.smaller);
       k += 2;
     }
   }

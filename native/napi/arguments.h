@@ -32,9 +32,11 @@ struct Block {
   T* as() const {
     return static_cast<T*>(data);
   }
-  bool empty() const { return data == nullptr || rows == 0 || cols == 0 || count == 0; }
-  std::int64_t itemExtent() const { return empty() ? 0 : (cols - 1) * ld + rows; }
-  std::int64_t extent() const { return empty() ? 0 : (count - 1) * stride + itemExtent(); }
+  // Elements from the first to the last of one item and of all. They say nothing of `data`, which is null also
+  // for an array of length zero.
+  std::int64_t itemExtent() const { return rows == 0 || cols == 0 ? 0 : (cols - 1) * ld + rows; }
+  std::int64_t extent() const { return itemExtent() == 0 || count == 0 ? 0 : (count - 1) * stride + itemExtent(); }
+  bool empty() const { return data == nullptr || extent() == 0; }
 };
 
 // Whether two blocks share an element of memory. Exact, also for interleaved blocks of one array.

@@ -21,6 +21,7 @@ export type AddonSearch = { kernels: Kernels; file: string } | { kernels: null; 
 
 function open(file: string): Kernels {
   const addon = require(file) as Kernels;
+  if (typeof addon.gemm !== 'function') throw new Error('not a kernel addon');
   // The addon does not know where it came from.
   return { ...addon, info: () => ({ ...addon.info(), file }) };
 }
@@ -41,7 +42,10 @@ export function findAddon(binary: string | undefined = process.env.DEEP_HESSIAN_
       return { kernels: open(file), file };
     } catch (error) {
       throw new DeepHessianError(
-        'native-unavailable', `DEEP_HESSIAN_BINARY names ${file}, which does not load: ${firstLine(error)}`, { file }, { cause: error },
+        'native-unavailable',
+        `DEEP_HESSIAN_BINARY names ${file}, which does not load: ${firstLine(error)}`,
+        { file },
+        { cause: error },
       );
     }
   }
@@ -61,5 +65,8 @@ export function findAddon(binary: string | undefined = process.env.DEEP_HESSIAN_
       failures.push(`${path.relative(root, file)}: ${firstLine(error)}`);
     }
   }
-  return { kernels: null, reason: failures.length > 0 ? failures.join('; ') : `no binary for ${target} and no local build` };
+  return {
+    kernels: null,
+    reason: failures.length > 0 ? failures.join('; ') : `no binary for ${target} and no local build`,
+  };
 }
