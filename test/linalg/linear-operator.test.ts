@@ -91,6 +91,22 @@ describe('linear operators', () => {
     });
   }
 
+  it('an inverse solves many right-hand sides at once where its solver can', () => {
+    const calls: number[] = [];
+    const solver = {
+      solve: (rhs: Float64Array) => denseSolve(a, rhs),
+      solveMany: (rhs: Float64Array, columns: number) => {
+        calls.push(columns);
+        const x = new Float64Array(n * columns);
+        for (let j = 0; j < columns; j++) x.set(denseSolve(a, rhs.slice(j * n, (j + 1) * n)), j * n);
+        return { x };
+      },
+    };
+    const rhs = normals(3 * n, 12);
+    expect(inverseOf(solver, n).applyMany(rhs, 3)).deep.equal(inverseOf({ solve: solver.solve }, n).applyMany(rhs, 3));
+    expect(calls).deep.equal([3]);
+  });
+
   it('takes tags from the algebra', () => {
     const semi = diagonal(Float64Array.of(0, 1, 2, 3, 4, 5, 6));
     expect(A.symmetric).equal(true);

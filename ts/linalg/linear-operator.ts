@@ -265,6 +265,8 @@ export function identity(size: number): LinearOperator {
 /** Anything that solves A x = b: a factorization, or a closure over an iterative solver. */
 export interface Solver {
   solve(b: Float64Array): Float64Array | { readonly x: Float64Array };
+  /** m right-hand sides, column-major; used for `applyMany` where present */
+  solveMany?(b: Float64Array, columns: number): Float64Array | { readonly x: Float64Array };
 }
 
 /**
@@ -286,6 +288,17 @@ export function inverseOf(solver: Solver, size: number, tags: OperatorTags = {})
     apply: (b, out) => {
       const solution = solver.solve(b);
       out.set(solution instanceof Float64Array ? solution : solution.x);
+    },
+    applyMany: (b, m, out) => {
+      if (solver.solveMany !== undefined && m > 0) {
+        const solution = solver.solveMany(b, m);
+        out.set(solution instanceof Float64Array ? solution : solution.x);
+        return;
+      }
+      for (let j = 0; j < m; j++) {
+        const solution = solver.solve(b.subarray(j * size, (j + 1) * size));
+        out.set(solution instanceof Float64Array ? solution : solution.x, j * size);
+      }
     },
   });
 }
