@@ -1,0 +1,168 @@
+import { expect } from 'chai';
+import { Network } from '../../ts/derivatives/index.js';
+import { factor, SampleSpaceFactor } from '../../ts/inverse/index.js';
+import type { LayerSpec } from '../../ts/network/index.js';
+import { createGaussNewton } from '../../ts/optimize/gauss-newton.js';
+import { Random } from '../../ts/random.js';
+
+function network(layers: number, outputs: number, loss: 'mse' | 'cross-entropy', l2: number | number[] = 0): Network {
+  const specs: LayerSpec[] = [];
+  for (let l = 0; l < layers; l++) specs.push({ type: 'dense', units: 6, activation: 'tanh' });
+  specs.push({ type: 'dense', units: outputs, activation: 'identity' });
+  return new Network({ inputs: 4, loss, layers: specs, l2 });
+}
+
+function data(samples: number, outputs: number, loss: 'mse' | 'cross-entropy', seed = 3): { inputs: Float64Array; targets: Float64Array | Int32Array } {
+  const random = new Random(seed);
+  const inputs = random.normals(new Float64Array(4 * samples));
+  const targets = loss === 'mse'
+    ? random.normals(new Float64Array(samples * outputs))
+    : Int32Array.from({ length: samples }, () => random.integer(outputs));
+  return { inputs, targets };
+}
+
+describe('Gauss-Newton', () => {
+  it('fits a small classification batch to 1e-10 within 60 steps', () => {
+    const net = network(4, 3, 'cross-entropy');
+    const batch = net.batch(data(20, 3, 'cross-entropy'));
+    const params = net.initialize({ seed: 1, scheme: 'orthogonal', gain: 1.1 });
+    const optimizer = createGaussNewton(net);
+    let loss = Infinity;
+    for (let k = 0; k < 60 && loss > 1e-10; k++) ({ loss } = optimizer.step(params, batch));
+    expect(loss).to.be.below(1e-10);
+  });
+
+  for (const control of ['search', 'gain-ratio'] as const) {
+    it(`${control}: the loss never rises, and a report tells what was done`, () => {
+      const net = network(3, 2, 'mse');
+      const batch = net.batch(data(30, 2, 'mse'));
+      const params = net.initialize({ seed: 2 });
+      const optimizer = createGaussNewton(net, { control });
+      let before = Infinity;
+      for (let k = 0; k < 30; k++) {
+        const report = optimizer.step(params, batch);
+        expect(report.loss).to.be.at.most(before);
+        before = report.loss;
+        expect(report.trials).to.be.within(1, 12);
+        expect(report.damping).to.be.greaterThan(0);
+        if (report.accepted) expect(report.stepNorm).to.be.greaterThan(0);
+      }
+      expect(before).to.be.below(0.5);
+    });
+  }
+
+  it('one step solves a linear least-squares problem as damping vanishes', () => {
+    const net = new Network({ inputs: 4, loss: 'mse', layers: [{ type: 'dense', units: 2, activation: 'identity' }] });
+    const random = new Random(8);
+    const inputs = random.normals(new Float64Array(4 * 40));
+    const targets = random.normals(new Float64Array(2 * 40));
+    const batch = net.batch({ inputs, targets });
+    const params = net.initialize({ seed: 1 });
+    createGaussNewton(net, { damping: 1e-12, control: 'gain-ratio' }).step(params, batch);
+    const { gradient } = net.linearize(params, batch);
+    // the minimiser of a quadratic has no gradient; 1e-12 of damping and rounding remain
+    expect(Math.max(...gradient.map(Math.abs))).to.be.below(1e-10);
+  });
+
+  it('its step is (G + eps I)^-1 grad, on both sides, with and without L2', () => {
+    for (const loss of ['mse', 'cross-entropy'] as const) {
+      for (const l2 of [0, 0.01, [0.01, 0.02, 0.03]]) {
+        const net = network(2, 3, loss, l2);
+        const batch = net.batch(data(10, 3, loss));
+        const params = net.initialize({ seed: 5, scheme: 'normal' });
+        const point = net.linearize(params, batch);
+        const exact = factor(point, { matrix: 'gauss-newton', damping: 0.01, method: 'dense' }).solve(point.gradient).x;
+        for (const side of ['samples', 'parameters'] as const) {
+          const space = new SampleSpaceFactor(net, 10, side);
+          space.assemble(point);
+          expect(space.factor(0.01)).to.equal(true);
+          const x = new Float64Array(net.parameterCount);
+          space.step(x);
+          for (let i = 0; i < x.length; i++) expect(Math.abs(x[i] - exact[i])).to.be.below(1e-9 * (1 + Math.abs(exact[i])));
+        }
+      }
+    }
+  });
+
+  it('a rejected step leaves the parameters as they were, to the bit', () => {
+    const net = network(3, 2, 'mse');
+    const batch = net.batch(data(5, 2, 'mse'));
+    const params = net.initialize({ seed: 2 });
+    const optimizer = createGaussNewton(net, { control: 'gain-ratio', maxTrials: 1, accept: 1e6 });
+    const before = params.slice();
+    expect(optimizer.step(params, batch).accepted).to.equal(false);
+    expect([...params]).to.deep.equal([...before]);
+  });
+
+  for (const options of [{}, { control: 'gain-ratio' as const, momentum: 0.5 }, { geodesic: true }]) {
+    it(`goes on from its state with the same bits: ${JSON.stringify(options)}`, () => {
+      const net = network(3, 3, 'cross-entropy');
+      const batch = net.batch(data(12, 3, 'cross-entropy'));
+      const whole = net.initialize({ seed: 4 });
+      const first = createGaussNewton(net, options);
+      for (let k = 0; k < 4; k++) first.step(whole, batch);
+      const state = first.state();
+      const resumed = whole.slice();
+      for (let k = 0; k < 4; k++) first.step(whole, batch);
+      const second = createGaussNewton(net, options);
+      second.restore(state);
+      for (let k = 0; k < 4; k++) second.step(resumed, batch);
+      expect([...resumed]).to.deep.equal([...whole]);
+    });
+  }
+
+  it('trains a network with a custom layer through the block route', () => {
+    const layer = {
+      name: 'scale', inputs: 3, units: 3, parameterCount: 3,
+      initialize: (random: Random): Float64Array => random.normals(new Float64Array(3)),
+      forward: (p: Float64Array, z: Float64Array, out: Float64Array): void => {
+        for (let i = 0; i < 3; i++) out[i] = Math.tanh(p[i] * z[i]);
+      },
+      jacobians: (p: Float64Array, z: Float64Array, dp: Float64Array, dz: Float64Array): void => {
+        dp.fill(0);
+        dz.fill(0);
+        for (let i = 0; i < 3; i++) {
+          const d = 1 - Math.tanh(p[i] * z[i]) ** 2;
+          dp[i * 4] = d * z[i];
+          dz[i * 4] = d * p[i];
+        }
+      },
+      contractions: (
+        p: Float64Array, z: Float64Array, a: Float64Array, hxx: Float64Array, hxz: Float64Array, hzz: Float64Array,
+      ): void => {
+        hxx.fill(0);
+        hxz.fill(0);
+        hzz.fill(0);
+        for (let i = 0; i < 3; i++) {
+          const t = Math.tanh(p[i] * z[i]);
+          const d = 1 - t * t;
+          const second = -2 * t * d;
+          hxx[i * 4] = a[i] * second * z[i] * z[i];
+          hzz[i * 4] = a[i] * second * p[i] * p[i];
+          hxz[i * 4] = a[i] * (d + second * p[i] * z[i]);
+        }
+      },
+    };
+    const net = new Network({
+      inputs: 4, loss: 'mse',
+      layers: [
+        { type: 'dense', units: 3, activation: 'tanh' }, { type: 'custom', layer }, { type: 'dense', units: 1, activation: 'identity' },
+      ],
+    });
+    const batch = net.batch(data(12, 1, 'mse'));
+    const params = net.initialize({ seed: 1 });
+    const optimizer = createGaussNewton(net);
+    const first = optimizer.step(params, batch).loss;
+    let last = first;
+    for (let k = 0; k < 20; k++) last = optimizer.step(params, batch).loss;
+    expect(last).to.be.below(0.3 * first);
+  });
+
+  it('names wrong options', () => {
+    const net = network(1, 2, 'mse');
+    expect(() => createGaussNewton(net, { damping: 0 })).to.throw(RangeError, /damping/);
+    expect(() => createGaussNewton(net, { decrease: 2 })).to.throw(RangeError, /decrease/);
+    expect(() => createGaussNewton(net, { control: 'magic' as never })).to.throw(RangeError, /'search', 'gain-ratio'/);
+    expect(() => createGaussNewton(net, { momentun: 0.9 } as never)).to.throw(RangeError, /momentun/);
+  });
+});
