@@ -16,6 +16,8 @@ export type { Optimizer, OptimizerState, StepReport } from './optimize/optimizer
 export { createSgd, type SgdOptions } from './optimize/sgd.js';
 export { createAdam, createAdamW, type AdamOptions } from './optimize/adam.js';
 export { createGaussNewton, type GaussNewtonOptions } from './optimize/gauss-newton.js';
+export { createBfgs, type BfgsOptions } from './optimize/bfgs.js';
+export { createLbfgs, type LbfgsOptions } from './optimize/lbfgs.js';
 export { createSchedule, parseSchedule, type Schedule, type ScheduleSpec } from './optimize/schedules.js';
 export { clipByNorm } from './optimize/clipping.js';
 export { createOptimizer, optimizerEntries, optimizerNames, type OptimizerEntry } from './optimize/registry.js';
@@ -36,7 +38,13 @@ export {
   type SplitOptions,
 } from './data/dataset.js';
 export { BatchSampler, type BatchSamplerOptions, type BatchSamplerState } from './data/batch-sampler.js';
-export { applyStandardisation, fitStandardisation, standardise, undoStandardisation, type Standardisation } from './data/standardise.js';
+export {
+  applyStandardisation,
+  fitStandardisation,
+  standardise,
+  undoStandardisation,
+  type Standardisation,
+} from './data/standardise.js';
 
 export { fixedSource, sampledSource, type BatchSource, type SourceState } from './train/source.js';
 export {
@@ -55,5 +63,12 @@ export {
 export { accuracy, createEvaluator, predictClasses, type Evaluation as SetEvaluation } from './train/evaluation.js';
 export { readCheckpoint, writeCheckpoint, type Checkpoint } from './train/checkpoint.js';
 export { TrainingSession } from './train/session.js';
-export { compare, type CompareEvent, type Comparison, type Contestant, type MethodSummary, type RunResult } from './train/compare.js';
+export {
+  compare,
+  type CompareEvent,
+  type Comparison,
+  type Contestant,
+  type MethodSummary,
+  type RunResult,
+} from './train/compare.js';
 export { describeEnvironment, type Environment } from './train/environment.js';

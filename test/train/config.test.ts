@@ -12,18 +12,44 @@ describe('configuration of a run', () => {
 
   it('fills defaults, some of which depend on others', () => {
     const settings = resolveSettings({});
-    expect(settings).to.include({ data: 'spirals', 'num-layers': 30, 'hidden-dim': 16, activation: 'tanh', init: 'orthogonal', gain: 1.1, 'full-batch': true, 'time-budget': 8 });
+    expect(settings).to.include({
+      data: 'spirals',
+      'num-layers': 30,
+      'hidden-dim': 16,
+      activation: 'tanh',
+      init: 'orthogonal',
+      gain: 1.1,
+      'full-batch': true,
+      'time-budget': 8,
+    });
     expect(settings).to.not.have.property('batch-size');
-    expect(resolveSettings({ activation: 'relu', init: 'he', steps: 3 })).to.include({ gain: 1, steps: 3 }).and.not.have.property('time-budget');
+    expect(resolveSettings({ activation: 'relu', init: 'he', steps: 3 }))
+      .to.include({ gain: 1, steps: 3 })
+      .and.not.have.property('time-budget');
     expect(resolveSettings({ 'batch-size': 10 })).to.include({ 'full-batch': false, 'batch-size': 10 });
     expect(resolveSettings({ data: 'csv', file: 'x.csv' })).to.include({ standardise: 'all', task: 'auto' });
   });
 
   it('is stable: resolving what it resolved changes nothing', () => {
-    for (const given of [{}, { 'batch-size': 8, optimizer: 'adam', lr: 0.1 }, { data: 'mnist', 'data-dir': 'x', 'fixed-batch': true }]) {
+    for (const given of [
+      {},
+      { 'batch-size': 8, optimizer: 'adam', lr: 0.1 },
+      { data: 'mnist', 'data-dir': 'x', 'fixed-batch': true },
+    ]) {
       const settings = resolveSettings(given);
       expect(resolveSettings(settings)).to.deep.equal(settings);
     }
+  });
+
+  it('controls the damping of Gauss-Newton by the gain ratio on a stream of batches, unless told otherwise', () => {
+    const stream = { 'batch-size': 32, optimizer: 'gauss-newton' };
+    expect(resolveSettings(stream)).to.include({ 'damping-control': 'gain-ratio' });
+    expect(resolveSettings({ ...stream, 'damping-control': 'search' })).to.include({ 'damping-control': 'search' });
+    expect(resolveSettings({ ...stream, 'fixed-batch': true })).to.not.have.property('damping-control');
+    expect(resolveSettings({ optimizer: 'gauss-newton' })).to.not.have.property('damping-control');
+    expect(resolveSettings({ ...stream, optimizer: 'adam' })).to.not.have.property('damping-control');
+    const resolved = resolveSettings(stream);
+    expect(resolveSettings(resolved)).to.deep.equal(resolved);
   });
 
   const wrong: [Record<string, unknown>, string | RegExp][] = [
@@ -100,12 +126,21 @@ describe('configuration of a run', () => {
   });
 
   it('every optimizer can be made with its documented defaults and steps', () => {
-    const network = new Network({ inputs: 2, loss: 'mse', layers: [{ type: 'dense', units: 3, activation: 'tanh' }, { type: 'dense', units: 1, activation: 'identity' }] });
+    const network = new Network({
+      inputs: 2,
+      loss: 'mse',
+      layers: [
+        { type: 'dense', units: 3, activation: 'tanh' },
+        { type: 'dense', units: 1, activation: 'identity' },
+      ],
+    });
     const batch = network.batch({ inputs: Float64Array.of(1, 2, 3, 4), targets: Float64Array.of(1, 0) });
     for (const entry of optimizerEntries) {
       expect(entry.source).to.match(/\d{4}/);
       expect(entry.whenNotToUse.length).to.be.above(10);
-      const defaults = Object.fromEntries(entry.options.filter((option) => option.default !== undefined).map((option) => [option.flag, option.default]));
+      const defaults = Object.fromEntries(
+        entry.options.filter((option) => option.default !== undefined).map((option) => [option.flag, option.default]),
+      );
       const params = network.initialize({ seed: 1 });
       const byDefault = params.slice();
       const explicit = createOptimizer(entry.name, network, defaults);

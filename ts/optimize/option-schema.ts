@@ -17,6 +17,8 @@ export interface OptionSpec {
   type: 'number' | 'integer' | 'boolean' | 'choice' | 'string' | 'schedule';
   /** default as shown in help; undefined: off, or decided by other options */
   default?: OptionValue;
+  /** default of a training run on a stream of batches, where it is another one */
+  streamDefault?: OptionValue;
   /** smallest value allowed */
   minimum?: number;
   /** values must be greater than this */

@@ -7,7 +7,9 @@
 import { checkObject, checkOneOf } from '../checks.js';
 import type { Network } from '../derivatives/network.js';
 import { createAdam, createAdamW } from './adam.js';
+import { createBfgs } from './bfgs.js';
 import { createGaussNewton } from './gauss-newton.js';
+import { createLbfgs } from './lbfgs.js';
 import { checkOption, type OptionSpec, type OptionValue } from './option-schema.js';
 import type { Optimizer } from './optimizer.js';
 import { createSgd } from './sgd.js';
@@ -29,25 +31,116 @@ export interface OptimizerEntry {
 }
 
 const momentum = (value: number): OptionSpec => ({
-  name: 'momentum', flag: 'momentum', type: 'number', default: value, minimum: 0, below: 1, help: 'momentum',
+  name: 'momentum',
+  flag: 'momentum',
+  type: 'number',
+  default: value,
+  minimum: 0,
+  below: 1,
+  help: 'momentum',
 });
 const rate = (value: number): OptionSpec => ({
-  name: 'rate', flag: 'lr', type: 'number', default: value, above: 0, help: 'learning rate',
+  name: 'rate',
+  flag: 'lr',
+  type: 'number',
+  default: value,
+  above: 0,
+  help: 'learning rate',
 });
 const weightDecay = (value: number, how: string): OptionSpec => ({
-  name: 'weightDecay', flag: 'weight-decay', type: 'number', default: value, minimum: 0, help: `weight decay, ${how}`,
+  name: 'weightDecay',
+  flag: 'weight-decay',
+  type: 'number',
+  default: value,
+  minimum: 0,
+  help: `weight decay, ${how}`,
 });
 const clipNorm: OptionSpec = {
-  name: 'clipNorm', flag: 'clip-norm', type: 'number', above: 0, help: 'clip the gradient to this norm (default: off)',
+  name: 'clipNorm',
+  flag: 'clip-norm',
+  type: 'number',
+  above: 0,
+  help: 'clip the gradient to this norm (default: off)',
 };
 const schedule: OptionSpec = {
-  name: 'schedule', flag: 'schedule', type: 'schedule', default: 'constant',
+  name: 'schedule',
+  flag: 'schedule',
+  type: 'schedule',
+  default: 'constant',
   help: 'constant | step:EVERY[,DECAY] | cosine:TOTAL[,MINIMUM], each with an optional +warmup:STEPS (in steps)',
 };
 const betas: readonly OptionSpec[] = [
-  { name: 'beta1', flag: 'beta1', type: 'number', default: 0.9, minimum: 0, below: 1, help: 'decay of the mean gradient' },
-  { name: 'beta2', flag: 'beta2', type: 'number', default: 0.999, minimum: 0, below: 1, help: 'decay of the mean squared gradient' },
-  { name: 'epsilon', flag: 'epsilon', type: 'number', default: 1e-8, above: 0, help: 'keeps the denominator from zero' },
+  {
+    name: 'beta1',
+    flag: 'beta1',
+    type: 'number',
+    default: 0.9,
+    minimum: 0,
+    below: 1,
+    help: 'decay of the mean gradient',
+  },
+  {
+    name: 'beta2',
+    flag: 'beta2',
+    type: 'number',
+    default: 0.999,
+    minimum: 0,
+    below: 1,
+    help: 'decay of the mean squared gradient',
+  },
+  {
+    name: 'epsilon',
+    flag: 'epsilon',
+    type: 'number',
+    default: 1e-8,
+    above: 0,
+    help: 'keeps the denominator from zero',
+  },
+];
+
+const lineSearch: readonly OptionSpec[] = [
+  {
+    name: 'initialStep',
+    flag: 'initial-step',
+    type: 'number',
+    default: 1,
+    above: 0,
+    help: 'length of the first trial step of the first line search',
+  },
+  {
+    name: 'c1',
+    flag: 'wolfe-c1',
+    type: 'number',
+    default: 1e-4,
+    above: 0,
+    below: 1,
+    help: 'line search: sufficient decrease, less than wolfe-c2',
+  },
+  {
+    name: 'c2',
+    flag: 'wolfe-c2',
+    type: 'number',
+    default: 0.9,
+    above: 0,
+    below: 1,
+    help: 'line search: curvature condition',
+  },
+  {
+    name: 'maxEvaluations',
+    flag: 'max-evaluations',
+    type: 'integer',
+    default: 25,
+    minimum: 1,
+    help: 'line search: most evaluations of loss and gradient',
+  },
+  {
+    name: 'safeguard',
+    flag: 'safeguard',
+    type: 'choice',
+    default: 'damp',
+    choices: ['damp', 'skip'],
+    help: 'what becomes of a pair of too little curvature',
+  },
 ];
 
 const entries: readonly OptimizerEntry[] = [
@@ -60,17 +153,66 @@ const entries: readonly OptimizerEntry[] = [
     options: [
       { name: 'damping', flag: 'damping', type: 'number', default: 1, above: 0, help: 'first damping' },
       {
-        name: 'control', flag: 'damping-control', type: 'choice', default: 'search', choices: ['search', 'gain-ratio'],
-        help: 'search: best of several dampings a step (fixed and full batches); gain-ratio: one trial (streams)',
+        name: 'control',
+        flag: 'damping-control',
+        type: 'choice',
+        default: 'search',
+        streamDefault: 'gain-ratio',
+        choices: ['search', 'gain-ratio'],
+        help: 'search: best of several dampings a step; gain-ratio: one trial, the default of train on streams of batches',
       },
-      { name: 'searchFactor', flag: 'search-factor', type: 'number', default: 6, above: 1, help: 'ratio of neighbouring trial dampings' },
+      {
+        name: 'searchFactor',
+        flag: 'search-factor',
+        type: 'number',
+        default: 6,
+        above: 1,
+        help: 'ratio of neighbouring trial dampings',
+      },
       momentum(0),
       { name: 'geodesic', flag: 'geodesic', type: 'boolean', default: false, help: 'geodesic acceleration' },
-      { name: 'decrease', flag: 'damping-decrease', type: 'number', default: 0.5, above: 0, below: 1, help: 'factor on the damping after a good step' },
-      { name: 'increase', flag: 'damping-increase', type: 'number', default: 2, above: 1, help: 'factor on the damping after a poor step' },
-      { name: 'minimumDamping', flag: 'minimum-damping', type: 'number', default: 1e-20, above: 0, help: 'least damping' },
-      { name: 'maximumDamping', flag: 'maximum-damping', type: 'number', default: 1e10, above: 0, help: 'largest damping' },
-      { name: 'maxTrials', flag: 'max-trials', type: 'integer', default: 12, minimum: 1, maximum: 1000, help: 'most trials of one step' },
+      {
+        name: 'decrease',
+        flag: 'damping-decrease',
+        type: 'number',
+        default: 0.5,
+        above: 0,
+        below: 1,
+        help: 'factor on the damping after a good step',
+      },
+      {
+        name: 'increase',
+        flag: 'damping-increase',
+        type: 'number',
+        default: 2,
+        above: 1,
+        help: 'factor on the damping after a poor step',
+      },
+      {
+        name: 'minimumDamping',
+        flag: 'minimum-damping',
+        type: 'number',
+        default: 1e-20,
+        above: 0,
+        help: 'least damping',
+      },
+      {
+        name: 'maximumDamping',
+        flag: 'maximum-damping',
+        type: 'number',
+        default: 1e10,
+        above: 0,
+        help: 'largest damping',
+      },
+      {
+        name: 'maxTrials',
+        flag: 'max-trials',
+        type: 'integer',
+        default: 12,
+        minimum: 1,
+        maximum: 1000,
+        help: 'most trials of one step',
+      },
     ],
     rateGrid: [],
     create: (network, options) => createGaussNewton(network, options),
@@ -79,14 +221,18 @@ const entries: readonly OptimizerEntry[] = [
     name: 'sgd',
     description: 'stochastic gradient descent with momentum',
     source: 'Robbins & Monro 1951; Polyak 1964; Nesterov 1983',
-    whenNotToUse: 'deep narrow or ill-conditioned networks, fits to high precision, or when no time is there to tune the rate',
+    whenNotToUse:
+      'deep narrow or ill-conditioned networks, fits to high precision, or when no time is there to tune the rate',
     order: 'first',
     options: [
-      rate(0.01), momentum(0.9),
+      rate(0.01),
+      momentum(0.9),
       { name: 'nesterov', flag: 'nesterov', type: 'boolean', default: false, help: "Nesterov's momentum" },
-      weightDecay(0, 'added to the gradient'), clipNorm, schedule,
+      weightDecay(0, 'added to the gradient'),
+      clipNorm,
+      schedule,
     ],
-    rateGrid: [0.3, 0.1, 0.03, 0.01],
+    rateGrid: [0.03, 0.01, 3e-3, 1e-3],
     create: (network, options) => createSgd(network, options),
   },
   {
@@ -108,6 +254,47 @@ const entries: readonly OptimizerEntry[] = [
     options: [rate(1e-3), ...betas, weightDecay(0.01, 'decoupled from the step'), clipNorm, schedule],
     rateGrid: [1e-2, 3e-3, 1e-3, 3e-4],
     create: (network, options) => createAdamW(network, options),
+  },
+  {
+    name: 'lbfgs',
+    description: 'limited-memory BFGS with a strong Wolfe line search; no learning rate',
+    source: 'Nocedal 1980; Nocedal & Wright 2006, algorithms 7.4 and 7.5',
+    whenNotToUse: 'streams of small batches: the line search fits every batch by itself',
+    order: 'first',
+    options: [
+      {
+        name: 'memory',
+        flag: 'memory',
+        type: 'integer',
+        default: 10,
+        minimum: 1,
+        maximum: 10000,
+        help: 'pairs of steps and gradient changes kept',
+      },
+      ...lineSearch,
+    ],
+    rateGrid: [],
+    create: (network, options) => createLbfgs(network, options),
+  },
+  {
+    name: 'bfgs',
+    description: 'BFGS with a dense inverse and a strong Wolfe line search; no learning rate',
+    source: 'Broyden, Fletcher, Goldfarb, Shanno 1970; Nocedal & Wright 2006, algorithm 6.1',
+    whenNotToUse: 'streams of small batches, or more than a few thousand parameters (8 P^2 bytes): lbfgs there',
+    order: 'first',
+    options: [
+      {
+        name: 'maximumParameters',
+        flag: 'max-parameters',
+        type: 'integer',
+        default: 8192,
+        minimum: 1,
+        help: 'refuse larger networks, for the dense inverse takes 8 P^2 bytes',
+      },
+      ...lineSearch,
+    ],
+    rateGrid: [],
+    create: (network, options) => createBfgs(network, options),
   },
 ];
 
@@ -136,14 +323,19 @@ export function createOptimizer(name: string, network: Network, settings: Record
 }
 
 /** Checks settings keyed by flag and returns the options object of the optimizer. */
-export function resolveOptimizerSettings(entry: OptimizerEntry, settings: Record<string, unknown>): Record<string, OptionValue> {
+export function resolveOptimizerSettings(
+  entry: OptimizerEntry,
+  settings: Record<string, unknown>,
+): Record<string, OptionValue> {
   checkObject('optimizer', 'settings', settings);
   const options: Record<string, OptionValue> = {};
   for (const [flag, value] of Object.entries(settings)) {
     if (value === undefined) continue;
     const spec = entry.options.find((option) => option.flag === flag);
     if (spec === undefined) {
-      const others = entries.filter((other) => other.options.some((option) => option.flag === flag)).map((other) => other.name);
+      const others = entries
+        .filter((other) => other.options.some((option) => option.flag === flag))
+        .map((other) => other.name);
       throw new RangeError(
         `optimizer '${entry.name}': unknown option --${flag}` +
           (others.length > 0 ? ` (it belongs to: ${others.join(', ')})` : '') +

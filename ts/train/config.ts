@@ -28,55 +28,140 @@ export type Settings = Record<string, OptionValue>;
 /** Data sets of images. */
 const imageNames: readonly string[] = folderNames;
 
-const option = (group: RunOption['group'], flag: string, type: OptionSpec['type'], help: string, more: Partial<RunOption> = {}): RunOption => ({
-  group, flag, name: flag, type, help, ...more,
+const option = (
+  group: RunOption['group'],
+  flag: string,
+  type: OptionSpec['type'],
+  help: string,
+  more: Partial<RunOption> = {},
+): RunOption => ({
+  group,
+  flag,
+  name: flag,
+  type,
+  help,
+  ...more,
 });
 
 /** Options of a run other than those of the optimizer. */
 export const runOptions: readonly RunOption[] = [
   option('Data', 'data', 'choice', 'what to train on', { choices: dataNames, default: 'spirals' }),
   option('Data', 'data-dir', 'string', 'folder of the data', { data: [...imageNames, 'npy'] }),
-  option('Data', 'file', 'string', 'file of the data: a table, or .npz, or .npy with --targets-file', { data: ['csv', 'npy'] }),
+  option('Data', 'file', 'string', 'file of the data: a table, or .npz, or .npy with --targets-file', {
+    data: ['csv', 'npy'],
+  }),
   option('Data', 'test-file', 'string', 'csv: file of the test set, read like the first', { data: ['csv'] }),
   option('Data', 'targets-file', 'string', 'npy: file of the targets for a .npy file of inputs', { data: ['npy'] }),
-  option('Data', 'targets', 'string', 'csv: columns to predict, names or numbers from 0 with commas between (default: the last)', { data: ['csv'] }),
+  option(
+    'Data',
+    'targets',
+    'string',
+    'csv: columns to predict, names or numbers from 0 with commas between (default: the last)',
+    { data: ['csv'] },
+  ),
   option('Data', 'exclude', 'string', 'csv: columns to leave out', { data: ['csv'] }),
-  option('Data', 'task', 'choice', 'csv, npy: what the target is', { choices: ['auto', 'classification', 'regression'], default: 'auto', data: ['csv', 'npy'] }),
-  option('Data', 'missing', 'choice', 'csv: what an empty cell does', { choices: ['error', 'drop', 'mean'], default: 'error', data: ['csv'] }),
-  option('Data', 'points', 'integer', 'generated data: number of samples', { minimum: 2, maximum: 1e8, data: generatedNames }),
+  option('Data', 'task', 'choice', 'csv, npy: what the target is', {
+    choices: ['auto', 'classification', 'regression'],
+    default: 'auto',
+    data: ['csv', 'npy'],
+  }),
+  option('Data', 'missing', 'choice', 'csv: what an empty cell does', {
+    choices: ['error', 'drop', 'mean'],
+    default: 'error',
+    data: ['csv'],
+  }),
+  option('Data', 'points', 'integer', 'generated data: number of samples', {
+    minimum: 2,
+    maximum: 1e8,
+    data: generatedNames,
+  }),
   option('Data', 'noise', 'number', 'generated data: deviation of the noise', { minimum: 0, data: generatedNames }),
   option('Data', 'limit', 'integer', 'use at most this many samples of each set', { minimum: 1 }),
-  option('Data', 'image-size', 'integer', 'images: resize to this many pixels a side', { minimum: 1, maximum: 4096, data: imageNames }),
+  option('Data', 'image-size', 'integer', 'images: resize to this many pixels a side', {
+    minimum: 1,
+    maximum: 4096,
+    data: imageNames,
+  }),
   option('Data', 'grey', 'boolean', 'images: one grey channel', { default: false, data: imageNames }),
-  option('Data', 'normalise', 'choice', 'images: pixels in [0, 1], or mean 0 and deviation 1 by channel', { choices: ['unit', 'standardised'], default: 'standardised', data: imageNames }),
-  option('Data', 'fit', 'choice', 'images: cut to a square, or squeezed', { choices: ['cover', 'fill'], default: 'cover', data: ['images'] }),
-  option('Data', 'broken', 'choice', 'images: files that do not decode', { choices: ['skip', 'fail'], default: 'skip', data: ['images'] }),
-  option('Data', 'validation', 'number', 'fraction (or count) held out where the data has no test set', { minimum: 0, default: 0 }),
-  option('Data', 'standardise', 'choice', 'shift and scale the columns to mean 0 and deviation 1 (default: all for csv and npy, else none)', { choices: ['none', 'inputs', 'all'] }),
+  option('Data', 'normalise', 'choice', 'images: pixels in [0, 1], or mean 0 and deviation 1 by channel', {
+    choices: ['unit', 'standardised'],
+    default: 'standardised',
+    data: imageNames,
+  }),
+  option('Data', 'fit', 'choice', 'images: cut to a square, or squeezed', {
+    choices: ['cover', 'fill'],
+    default: 'cover',
+    data: ['images'],
+  }),
+  option('Data', 'broken', 'choice', 'images: files that do not decode', {
+    choices: ['skip', 'fail'],
+    default: 'skip',
+    data: ['images'],
+  }),
+  option('Data', 'validation', 'number', 'fraction (or count) held out where the data has no test set', {
+    minimum: 0,
+    default: 0,
+  }),
+  option(
+    'Data',
+    'standardise',
+    'choice',
+    'shift and scale the columns to mean 0 and deviation 1 (default: all for csv and npy, else none)',
+    { choices: ['none', 'inputs', 'all'] },
+  ),
   option('Data', 'batch-size', 'integer', 'samples a step', { minimum: 1, default: 64 }),
   option('Data', 'fixed-batch', 'boolean', 'every step sees the same first batch', { default: false }),
   option('Data', 'full-batch', 'boolean', 'every step sees all training samples (default for generated data and csv)'),
 
-  option('Network', 'num-layers', 'integer', 'weight matrices, the output layer included', { minimum: 1, maximum: 100000, default: 30 }),
+  option('Network', 'num-layers', 'integer', 'weight matrices, the output layer included', {
+    minimum: 1,
+    maximum: 100000,
+    default: 30,
+  }),
   option('Network', 'hidden-dim', 'integer', 'units of a hidden layer', { minimum: 1, maximum: 1000000, default: 16 }),
-  option('Network', 'activation', 'choice', 'of the hidden layers', { choices: Object.keys(activationCodes), default: 'tanh' }),
-  option('Network', 'residual', 'boolean', 'residual hidden layers after the first: z + act(W z + b)', { default: false }),
+  option('Network', 'activation', 'choice', 'of the hidden layers', {
+    choices: Object.keys(activationCodes),
+    default: 'tanh',
+  }),
+  option('Network', 'residual', 'boolean', 'residual hidden layers after the first: z + act(W z + b)', {
+    default: false,
+  }),
   option('Network', 'no-bias', 'boolean', 'layers without bias', { default: false }),
-  option('Network', 'init', 'choice', 'initialisation', { choices: ['orthogonal', 'xavier', 'he', 'normal'], default: 'orthogonal' }),
-  option('Network', 'gain', 'number', 'factor on the initial weights (default: 1.1 for orthogonal with tanh, else 1)', { above: 0 }),
-  option('Network', 'loss', 'choice', 'default: cross-entropy for classes, mse for values', { choices: ['mse', 'cross-entropy', 'binary-cross-entropy'] }),
-  option('Network', 'l2', 'number', 'adds l2/2 times the sum of squared parameters to the loss', { minimum: 0, default: 0 }),
+  option('Network', 'init', 'choice', 'initialisation', {
+    choices: ['orthogonal', 'xavier', 'he', 'normal'],
+    default: 'orthogonal',
+  }),
+  option('Network', 'gain', 'number', 'factor on the initial weights (default: 1.1 for orthogonal with tanh, else 1)', {
+    above: 0,
+  }),
+  option('Network', 'loss', 'choice', 'default: cross-entropy for classes, mse for values', {
+    choices: ['mse', 'cross-entropy', 'binary-cross-entropy'],
+  }),
+  option('Network', 'l2', 'number', 'adds l2/2 times the sum of squared parameters to the loss', {
+    minimum: 0,
+    default: 0,
+  }),
 
   option('Training', 'optimizer', 'choice', 'see below', { choices: optimizerNames, default: optimizerNames[0] }),
   option('Training', 'epochs', 'number', 'stop after this many passes over the data', { above: 0 }),
   option('Training', 'steps', 'integer', 'stop after this many steps', { minimum: 0 }),
-  option('Training', 'time-budget', 'number', 'stop after this many seconds of optimizer time (default 8 without another limit)', { above: 0 }),
+  option(
+    'Training',
+    'time-budget',
+    'number',
+    'stop after this many seconds of optimizer time (default 8 without another limit)',
+    { above: 0 },
+  ),
   option('Training', 'target-loss', 'number', 'stop at this training loss', { above: 0 }),
-  option('Training', 'seed', 'integer', 'of data, initialisation and shuffling', { minimum: 0, maximum: 0xffffffff, default: 1 }),
+  option('Training', 'seed', 'integer', 'of data, initialisation and shuffling', {
+    minimum: 0,
+    maximum: 0xffffffff,
+    default: 1,
+  }),
 
   option('Run', 'threads', 'integer', 'BLAS threads', { minimum: 1, maximum: 1024, default: 1 }),
   option('Run', 'device', 'choice', 'where the work is done', { choices: ['cpu'], default: 'cpu' }),
-  option('Run', 'evaluate-every', 'number', 'seconds of optimizer time between evaluations', { above: 0, default: 2 }),
+  option('Run', 'evaluate-every', 'number', 'seconds of optimizer time between evaluations', { above: 0, default: 0.5 }),
   option('Run', 'checkpoint-every', 'number', 'seconds between checkpoints', { above: 0, default: 30 }),
 ];
 
@@ -103,7 +188,9 @@ export function checkSettings(operation: string, settings: Record<string, unknow
     const spec = optionsByFlag.get(flag);
     if (spec === undefined) {
       const near = nearest(flag, configFlags);
-      throw new RangeError(`${operation}: unknown option '${flag}'${near === null ? '' : `, did you mean '${near}'?`}; allowed: ${configFlags.join(', ')}`);
+      throw new RangeError(
+        `${operation}: unknown option '${flag}'${near === null ? '' : `, did you mean '${near}'?`}; allowed: ${configFlags.join(', ')}`,
+      );
     }
     if (spec.type === 'schedule') {
       // Checked here, but kept in its short text form: that is what files and reports show.
@@ -159,7 +246,9 @@ export function resolveSettings(given: Record<string, unknown>): Settings {
   for (const spec of runOptions) {
     if (spec.data !== undefined && !spec.data.includes(data)) {
       if (settings[spec.flag] === undefined) continue;
-      throw new RangeError(`${operation}: --${spec.flag} does not belong to --data ${data}; it belongs to: ${spec.data.join(', ')}`);
+      throw new RangeError(
+        `${operation}: --${spec.flag} does not belong to --data ${data}; it belongs to: ${spec.data.join(', ')}`,
+      );
     }
     const value = settings[spec.flag] ?? spec.default;
     if (value !== undefined) resolved[spec.flag] = value;
@@ -169,7 +258,8 @@ export function resolveSettings(given: Record<string, unknown>): Settings {
   if (settings['fixed-batch'] === true && settings['full-batch'] === true) {
     throw new RangeError(`${operation}: --fixed-batch and --full-batch exclude each other`);
   }
-  resolved['full-batch'] ??= settings['fixed-batch'] !== true && settings['batch-size'] === undefined && smallData.includes(data);
+  resolved['full-batch'] ??=
+    settings['fixed-batch'] !== true && settings['batch-size'] === undefined && smallData.includes(data);
   // A full batch has no size.
   if (resolved['full-batch'] === true) delete resolved['batch-size'];
   resolved.standardise ??= (fileNames as readonly string[]).includes(data) ? 'all' : 'none';
@@ -178,11 +268,20 @@ export function resolveSettings(given: Record<string, unknown>): Settings {
   if (imageNames.includes(data) && resolved['data-dir'] === undefined) {
     throw new RangeError(`${operation}: expected --data-dir with --data ${data}, received none`);
   }
-  if ((fileNames as readonly string[]).includes(data) && resolved.file === undefined && resolved['data-dir'] === undefined) {
+  if (
+    (fileNames as readonly string[]).includes(data) &&
+    resolved.file === undefined &&
+    resolved['data-dir'] === undefined
+  ) {
     throw new RangeError(`${operation}: expected --file with --data ${data}, received none`);
   }
   // The optimizer's own options are checked now, before any data is read.
   resolveOptimizer(resolved);
+  if (resolved['fixed-batch'] !== true && resolved['full-batch'] !== true) {
+    for (const spec of optimizerEntry(resolved.optimizer as string).options) {
+      if (spec.streamDefault !== undefined) resolved[spec.flag] ??= spec.streamDefault;
+    }
+  }
   return resolved;
 }
 
@@ -215,7 +314,11 @@ export async function readConfigFile(path: string): Promise<Record<string, unkno
     else throw new RangeError(`configuration: expected a name ending in .json, .yaml or .yml, received ${path}`);
   } catch (error) {
     if (error instanceof RangeError) throw error;
-    throw new DeepHessianError('bad-file', `${path}: not valid ${extension.slice(1).toUpperCase()} (${(error as Error).message})`, { path });
+    throw new DeepHessianError(
+      'bad-file',
+      `${path}: not valid ${extension.slice(1).toUpperCase()} (${(error as Error).message})`,
+      { path },
+    );
   }
   checkObject(`configuration ${path}`, 'its content', value);
   return value;
