@@ -102,11 +102,23 @@ describe('trust region', () => {
     const g = normals(12, 4);
     const { step, status, lambda, factorizations } = solve(a, g, 1e4);
     expect(status).equal('interior');
-    expect(lambda).equal(0);
+    // hardTolerance 1e-11 times g^T s over radius^2 = 1e8 allows this much
+    expect(lambda).below(1e-16);
     expect(factorizations).equal(1);
     // Cholesky's backward error times the condition number of 1e3
     const residual = multiply(a, step).map((value, i) => value + g[i]);
     expect(norm(residual) / norm(g)).below(1e-12);
+  });
+
+  it('singular and semidefinite: no excursion along the null space', () => {
+    const { a, q } = symmetricWith([0, 0, 0, 0, 1, 2, 3, 4], 9);
+    const g = new Float64Array(8);
+    for (let j = 4; j < 8; j++) for (let i = 0; i < 8; i++) g[i] += 1e-4 * q[j * 8 + i];
+    const { step, status, predicted } = solve(a, g, 10, { ...exact, hardTolerance: 0.05 });
+    expect(status).equal('interior');
+    // |H^+ g| = 1e-4 sqrt(1 + 1/4 + 1/9 + 1/16)
+    expect(norm(step)).closeTo(1e-4 * Math.sqrt(1 + 1 / 4 + 1 / 9 + 1 / 16), 1e-9);
+    expect(predicted).closeTo(-reference(a, g, 10).value, 0.05 * 1e-8);
   });
 
   it('random indefinite, definite and near-hard problems: the least value of the eigendecomposition', () => {

@@ -123,7 +123,8 @@ export class PointShiftedOperator implements ShiftedOperator {
 
 /** How a subproblem ended. */
 export const trustRegionStatuses = {
-  interior: 'H + lambda I is positive definite at the least lambda allowed and the Newton step lies inside the region.',
+  interior:
+    'The Newton step lies inside the region, with the least lambda allowed or one so small that duality proves it enough.',
   boundary: 'The step lies on the boundary and solves the shifted system.',
   'hard-case': 'A multiple of the leftmost eigenvector was added to reach the boundary.',
   limit: 'The limit of factorizations was met; the step is the best one found.',
@@ -285,6 +286,7 @@ export class TrustRegionSolver {
       const inside = this.norm < radius;
       if (inside) {
         high = lambda;
+        if (this.nearlyOptimal(g, lambda, radius)) return this.finish('interior', operator, g, lambda, factorizations);
         // Where H seems definite the hard case is out of question, and low = floor already.
         if (low > floor || this.leftmost < 0 || gNorm === 0) {
           this.improveEigenvector(operator, 2);
@@ -355,6 +357,17 @@ export class TrustRegionSolver {
     }
   }
 
+  /**
+   * Weak duality: for a definite H + lambda I no step in the region goes below -1/2 (s^T (H + lambda I) s + lambda radius^2), and
+   * m(s) lies 1/2 lambda (radius^2 - |s|^2) above that. Where this is little, s needs neither a smaller lambda nor to reach the
+   * boundary: a flat or singular H must not send the step along its null space.
+   */
+  private nearlyOptimal(g: Float64Array, lambda: number, radius: number): boolean {
+    const quadratic = -kernels.dot(this.size, g, 0, this.step, 0);
+    const bound = quadratic + lambda * radius * radius;
+    return lambda * (radius * radius - this.norm * this.norm) <= this.options.hardTolerance * bound;
+  }
+
   /** Adds tau u to s so that |s| = radius; false (and s as it was) where that costs too much of the model's decrease. */
   private fillUp(g: Float64Array, lambda: number, radius: number): boolean {
     const { size: n, step: s, eigenvector: u } = this;
@@ -385,7 +398,15 @@ export class TrustRegionSolver {
       return Math.sqrt(sum);
     };
     let low = Math.max(floor, -theta[0]);
-    if (theta[0] + low > 0 && length(low) <= radius) return low;
+    // a hair above the leftmost Ritz value, which for a singular H is zero up to rounding
+    if (low > floor || theta[0] <= 0) low += 1e-13 * Math.max(Math.abs(theta[0]), Math.abs(theta[m - 1]), 1e-300);
+    if (length(low) <= radius) {
+      // Any lambda whose duality gap is small serves as well as the least one, and factors more accurately. It falls with
+      // |g|^2, so the convergence of Newton's method stays quadratic.
+      let quadratic = 0;
+      for (let i = 0; i < m; i++) quadratic += (along[i] * along[i]) / (theta[i] + low);
+      return Math.max(low, (0.5 * this.options.hardTolerance * quadratic) / (radius * radius));
+    }
     let high = low + kernels.nrm2(m, along, 0) / radius;
     for (let k = 0; k < 60 && high - low > 1e-3 * (high + theta[0]); k++) {
       const middle = 0.5 * (low + high);
