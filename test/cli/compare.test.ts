@@ -17,11 +17,15 @@ describe('deep-hessian start and compare', () => {
     const { code, out: text, err } = await commandLine('start', ...small, '--time-budget', '0.1', '--out', out);
     expect(code).to.equal(0);
     expect(err).to.match(/9 runs/);
-    for (const line of [/^method +rate +loss/m, /^gauss-newton +- /m, /^sgd +\S+ /m, /^adam +\S+ /m]) expect(text).to.match(line);
+    for (const line of [/^method +rate +loss/m, /^gauss-newton +- /m, /^sgd +\S+ /m, /^adam +\S+ /m])
+      expect(text).to.match(line);
     // What the reader has to know: the baselines were tuned for free.
     expect(text).to.match(/best of 4 and 4 rates.*not counted against them/s);
     expect(readdirSync(out).sort()).to.deep.equal(['config.json', 'environment.json', 'report.html', 'results.json']);
-    const results = JSON.parse(readFileSync(join(out, 'results.json'), 'utf8')) as { methods: { label: string; rates: unknown[] }[]; runs: unknown[] };
+    const results = JSON.parse(readFileSync(join(out, 'results.json'), 'utf8')) as {
+      methods: { label: string; rates: unknown[] }[];
+      runs: unknown[];
+    };
     expect(results.methods.map((method) => method.label)).to.deep.equal(['gauss-newton', 'sgd', 'adam']);
     expect(results.runs).to.have.length(9);
   });
@@ -29,14 +33,37 @@ describe('deep-hessian start and compare', () => {
   it('compare takes optimizers, rates, options and seeds', async () => {
     const out = join(folder.path(), 'compare');
     const { code, out: text } = await commandLine(
-      'compare', ...small, '--steps', '5', '--optimizers', 'adam,sgd', '--rates', 'adam=1e-2,1e-3', '--set', 'sgd.lr=0.1', '--set', 'sgd.nesterov=true', '--seeds', '2', '--json', '--out', out,
+      'compare',
+      ...small,
+      '--steps',
+      '5',
+      '--optimizers',
+      'adam,sgd',
+      '--rates',
+      'adam=1e-2,1e-3',
+      '--set',
+      'sgd.lr=0.1',
+      '--set',
+      'sgd.nesterov=true',
+      '--seeds',
+      '2',
+      '--json',
+      '--out',
+      out,
     );
     expect(code).to.equal(0);
     const lines = jsonLines(text);
     expect(lines[lines.length - 1]).to.include({ type: 'result', folder: out });
-    const { runs } = JSON.parse(readFileSync(join(out, 'results.json'), 'utf8')) as { runs: { label: string; rate: number; seed: number; steps: number }[] };
+    const { runs } = JSON.parse(readFileSync(join(out, 'results.json'), 'utf8')) as {
+      runs: { label: string; rate: number; seed: number; steps: number }[];
+    };
     expect(runs.map(({ label, rate, seed, steps }) => [label, rate, seed, steps])).to.deep.equal([
-      ['adam', 0.01, 1, 5], ['adam', 0.01, 2, 5], ['adam', 0.001, 1, 5], ['adam', 0.001, 2, 5], ['sgd', 0.1, 1, 5], ['sgd', 0.1, 2, 5],
+      ['adam', 0.01, 1, 5],
+      ['adam', 0.01, 2, 5],
+      ['adam', 0.001, 1, 5],
+      ['adam', 0.001, 2, 5],
+      ['sgd', 0.1, 1, 5],
+      ['sgd', 0.1, 2, 5],
     ]);
   });
 
@@ -73,13 +100,29 @@ describe('deep-hessian start and compare', () => {
     expect(parseSeeds('3')).to.deep.equal([1, 2, 3]);
     expect(parseSeeds('7,9')).to.deep.equal([7, 9]);
     expect(parseContestants('sgd,adam', ['sgd=0.1'], ['adam.beta1=0.8'])).to.deep.equal([
-      { optimizer: 'sgd', rates: [0.1] }, { optimizer: 'adam', settings: { beta1: 0.8 } },
+      { optimizer: 'sgd', rates: [0.1] },
+      { optimizer: 'adam', settings: { beta1: 0.8 } },
     ]);
   });
 
   it('formats numbers, times and tables', () => {
-    expect([0, 0.5, 1.23456e-7, 123456, Infinity, NaN].map((value) => formatNumber(value))).to.deep.equal(['0', '0.5', '1.23e-7', '1.23e5', 'inf', '-']);
+    expect([0, 0.5, 1.23456e-7, 123456, Infinity, NaN].map((value) => formatNumber(value))).to.deep.equal([
+      '0',
+      '0.5',
+      '1.23e-7',
+      '1.23e5',
+      'inf',
+      '-',
+    ]);
     expect([1.234, 42, 75, 3700].map(formatSeconds)).to.deep.equal(['1.2s', '42s', '1m15s', '1h01m']);
-    expect(formatTable(['a', 'n'], [['x', '1'], ['long', '10']])).to.equal('a       n\n----   --\nx       1\nlong   10');
+    expect(
+      formatTable(
+        ['a', 'n'],
+        [
+          ['x', '1'],
+          ['long', '10'],
+        ],
+      ),
+    ).to.equal('a       n\n----   --\nx       1\nlong   10');
   });
 });

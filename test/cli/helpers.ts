@@ -20,6 +20,8 @@ export async function commandLine(...args: string[]): Promise<Outcome> {
 
 /** The records of `--json` output. */
 export function jsonLines(text: string): Record<string, unknown>[] {
-  return text.trimEnd().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
+  return text
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
 }
-

@@ -14,23 +14,45 @@ describe('deep-hessian solve and info', () => {
   for (const matrix of ['hessian', 'gauss-newton'] as const) {
     it(`solves a stored case with the ${matrix} and writes the solution`, async () => {
       const file = join(folder.path(), `${matrix}.npy`);
-      const { code, out } = await commandLine('solve', '--case', caseFile, '--matrix', matrix, '--eps', '0.1', '--out', file, '--json');
+      const { code, out } = await commandLine(
+        'solve',
+        '--case',
+        caseFile,
+        '--matrix',
+        matrix,
+        '--eps',
+        '0.1',
+        '--out',
+        file,
+        '--json',
+      );
       expect(code).to.equal(0);
       const result = JSON.parse(out) as Record<string, unknown>;
       expect(Object.keys(result)).to.have.members(['residual', 'status', 'method', 'inertia', 'logAbsDet', 'seconds']);
       expect(result.residual).to.be.below(1e-10);
       const golden = await readGolden(caseFile);
-      const eigenvalues = golden.expected[matrix === 'hessian' ? 'hessian_eigenvalues' : 'gauss_newton_eigenvalues'].data;
+      const eigenvalues =
+        golden.expected[matrix === 'hessian' ? 'hessian_eigenvalues' : 'gauss_newton_eigenvalues'].data;
       const negative = eigenvalues.filter((value) => value + 0.1 < 0).length;
       expect(result.inertia).to.deep.equal({ positive: golden.parameterCount - negative, negative, zero: 0 });
       // The logarithm of a product of 15 eigenvalues known to about 1e-15 each.
-      expect(result.logAbsDet).to.be.closeTo(eigenvalues.reduce((sum, value) => sum + Math.log(Math.abs(value + 0.1)), 0), 1e-9);
+      expect(result.logAbsDet).to.be.closeTo(
+        eigenvalues.reduce((sum, value) => sum + Math.log(Math.abs(value + 0.1)), 0),
+        1e-9,
+      );
       const bytes = readFileSync(file);
       expect(bytes.subarray(1, 6).toString('latin1')).to.equal('NUMPY');
-      expect(bytes.toString('latin1', 10, 128)).to.contain("'<f8'").and.to.contain('(15,)');
-      const x = new Float64Array(bytes.buffer.slice(bytes.byteOffset + bytes.length - 8 * 15, bytes.byteOffset + bytes.length));
+      expect(bytes.toString('latin1', 10, 128))
+        .to.contain("'<f8'")
+        .and.to.contain('(15,)');
+      const x = new Float64Array(
+        bytes.buffer.slice(bytes.byteOffset + bytes.length - 8 * 15, bytes.byteOffset + bytes.length),
+      );
       const row = golden.eps.indexOf(0.1) * 15;
-      const expected = golden.expected[matrix === 'hessian' ? 'hessian_solve_g' : 'gauss_newton_solve_g'].data.subarray(row, row + 15);
+      const expected = golden.expected[matrix === 'hessian' ? 'hessian_solve_g' : 'gauss_newton_solve_g'].data.subarray(
+        row,
+        row + 15,
+      );
       // Condition number 1e2: 1e-10 leaves room for the residual tolerance of the solve.
       for (let i = 0; i < 15; i++) expect(x[i]).to.be.closeTo(expected[i], 1e-9);
     });

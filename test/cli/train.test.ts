@@ -19,11 +19,24 @@ describe('deep-hessian train', () => {
     expect(err).to.match(/spirals: 60 samples of 2 \| 4 layers, 186 parameters \| gauss-newton/);
     expect(code).to.equal(0);
     expect(text).to.match(/^all steps done: 30 steps in .*, loss \S+; train loss \S+, accuracy \d+\.\d\d%\n$/);
-    expect(readdirSync(out).map((name) => name.replace(/tfevents.*/, 'tfevents')).sort()).to.deep.equal([
-      'checkpoints', 'config.json', 'environment.json', 'events.out.tfevents', 'metrics.jsonl', 'report.html',
+    expect(
+      readdirSync(out)
+        .map((name) => name.replace(/tfevents.*/, 'tfevents'))
+        .sort(),
+    ).to.deep.equal([
+      'checkpoints',
+      'config.json',
+      'environment.json',
+      'events.out.tfevents',
+      'metrics.jsonl',
+      'report.html',
     ]);
     expect(readdirSync(join(out, 'checkpoints'))).to.deep.equal(['latest.checkpoint']);
-    expect(JSON.parse(readFileSync(join(out, 'config.json'), 'utf8'))).to.include({ 'num-layers': 4, seed: 1, optimizer: 'gauss-newton' });
+    expect(JSON.parse(readFileSync(join(out, 'config.json'), 'utf8'))).to.include({
+      'num-layers': 4,
+      seed: 1,
+      optimizer: 'gauss-newton',
+    });
   });
 
   it('prints the records as JSON lines, the same as in the metrics file, and nothing else', async () => {
@@ -35,9 +48,14 @@ describe('deep-hessian train', () => {
 
   it('lets the command line win over the configuration file', async () => {
     const config = join(folder.path(), 'run.yaml');
-    writeFileSync(config, 'points: 60\nnum-layers: 4\nhidden-dim: 8\nsteps: 5\noptimizer: adam\nlr: 0.01\nresidual: true\n');
+    writeFileSync(
+      config,
+      'points: 60\nnum-layers: 4\nhidden-dim: 8\nsteps: 5\noptimizer: adam\nlr: 0.01\nresidual: true\n',
+    );
     const out = join(folder.path(), 'config');
-    expect((await commandLine('train', '--config', config, '--lr', '0.02', '--no-bias', '--quiet', '--out', out)).code).to.equal(0);
+    expect(
+      (await commandLine('train', '--config', config, '--lr', '0.02', '--no-bias', '--quiet', '--out', out)).code,
+    ).to.equal(0);
     const settings = JSON.parse(readFileSync(join(out, 'config.json'), 'utf8')) as Record<string, unknown>;
     expect(settings).to.include({ lr: 0.02, optimizer: 'adam', residual: true, 'no-bias': true, steps: 5 });
   });
@@ -47,7 +65,25 @@ describe('deep-hessian train', () => {
     const rows = Array.from({ length: 30 }, (_, i) => `${i},${(i * 7) % 11},${3 * i + 100}`);
     writeFileSync(file, `a,b,y\n${rows.join('\n')}\n`);
     const out = join(folder.path(), 'csv');
-    const { code, out: text } = await commandLine('train', '--data', 'csv', '--file', file, '--targets', 'y', '--validation', '0.2', '--num-layers', '2', '--hidden-dim', '4', '--steps', '40', '--out', out);
+    const { code, out: text } = await commandLine(
+      'train',
+      '--data',
+      'csv',
+      '--file',
+      file,
+      '--targets',
+      'y',
+      '--validation',
+      '0.2',
+      '--num-layers',
+      '2',
+      '--hidden-dim',
+      '4',
+      '--steps',
+      '40',
+      '--out',
+      out,
+    );
     expect(code).to.equal(0);
     expect(text).to.match(/validation loss \S+, rmse \S+/);
     const { extra } = readCheckpoint(join(out, 'checkpoints', 'latest.checkpoint'));
@@ -80,7 +116,15 @@ describe('deep-hessian train', () => {
   }
 
   it('reports a failure that is no misuse with code 1', async () => {
-    const missing = await commandLine('train', '--data', 'mnist', '--data-dir', join(folder.path(), 'nowhere'), '--out', join(folder.path(), 'x'));
+    const missing = await commandLine(
+      'train',
+      '--data',
+      'mnist',
+      '--data-dir',
+      join(folder.path(), 'nowhere'),
+      '--out',
+      join(folder.path(), 'x'),
+    );
     expect(missing.code).to.equal(1);
     expect(missing.err).to.match(/^error: .*nowhere does not exist \[io\]\n$/);
     expect(existsSync(join(folder.path(), 'x'))).to.equal(false);
@@ -90,15 +134,34 @@ describe('deep-hessian train', () => {
   it('prints help with examples and every flag of every optimizer', async () => {
     const { code, out } = await commandLine('train', '--help');
     expect(code).to.equal(0);
-    for (const text of ['--num-layers', '--damping', '--momentum', '--schedule', '--resume', 'Examples:', 'not for:']) expect(out).to.contain(text);
+    for (const text of ['--num-layers', '--damping', '--momentum', '--schedule', '--resume', 'Examples:', 'not for:'])
+      expect(out).to.contain(text);
   });
 
-  for (const [signal, expected] of [['SIGINT', 130], ['SIGTERM', 143]] as const) {
+  for (const [signal, expected] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const) {
     it(`${signal} leaves a checkpoint, says how to go on, and exits with ${expected}`, async function () {
       this.timeout(30000);
       const out = join(folder.path(), signal);
       const main = fileURLToPath(new URL('../../ts/cli/main.ts', import.meta.url));
-      const child = spawn(process.execPath, ['--import', 'tsx', main, 'train', ...small, '--steps', '10000000', '--time-budget', '60', '--optimizer', 'adam', '--json', '--out', out]);
+      const child = spawn(process.execPath, [
+        '--import',
+        'tsx',
+        main,
+        'train',
+        ...small,
+        '--steps',
+        '10000000',
+        '--time-budget',
+        '60',
+        '--optimizer',
+        'adam',
+        '--json',
+        '--out',
+        out,
+      ]);
       let err = '';
       child.stderr.on('data', (data: Buffer) => {
         err += data.toString();
@@ -108,7 +171,11 @@ describe('deep-hessian train', () => {
       child.stdout.resume();
       child.kill(signal);
       expect(await exit).to.equal(expected);
-      expect(err).to.match(new RegExp(`interrupted at step [\\d,]+; checkpoint written\\. Go on with:\\n  deep-hessian train --resume ${out}`));
+      expect(err).to.match(
+        new RegExp(
+          `interrupted at step [\\d,]+; checkpoint written\\. Go on with:\\n  deep-hessian train --resume ${out}`,
+        ),
+      );
       const { step } = readCheckpoint(join(out, 'checkpoints', 'latest.checkpoint')).state.counters;
       const resumed = await commandLine('train', '--resume', out, '--steps', String(step + 5), '--quiet');
       expect(resumed.code).to.equal(0);

@@ -23,7 +23,12 @@ function reference(decoupled: boolean, options: AdamOptions, steps: number): Flo
 }
 
 describe('adam and adamw', () => {
-  const variants: AdamOptions[] = [{ rate: 0.01 }, { rate: 0.02, beta1: 0, beta2: 0.9 }, { rate: 0.01, weightDecay: 0.2 }, { rate: 0.01, epsilon: 0.1 }];
+  const variants: AdamOptions[] = [
+    { rate: 0.01 },
+    { rate: 0.02, beta1: 0, beta2: 0.9 },
+    { rate: 0.01, weightDecay: 0.2 },
+    { rate: 0.01, epsilon: 0.1 },
+  ];
   for (const decoupled of [false, true]) {
     for (const options of variants) {
       it(`${decoupled ? 'adamw' : 'adam'} follows its formulas with ${JSON.stringify(options)}`, () => {
@@ -42,7 +47,8 @@ describe('adam and adamw', () => {
     const gradient = new Float64Array(params.length);
     network.lossAndGradient(params, batch, gradient);
     createAdam(network, { rate: 0.01, epsilon: 1e-14 }).step(params, batch);
-    for (let i = 0; i < params.length; i++) expect(before[i] - params[i]).to.be.closeTo(0.01 * Math.sign(gradient[i]), 1e-9);
+    for (let i = 0; i < params.length; i++)
+      expect(before[i] - params[i]).to.be.closeTo(0.01 * Math.sign(gradient[i]), 1e-9);
   });
 
   it('reports a rate that follows the schedule', () => {
@@ -52,7 +58,10 @@ describe('adam and adamw', () => {
     expect(rates).to.deep.equal([0.1, 0.1, 0.05, 0.05, 0.025]);
   });
 
-  for (const [name, create] of [['adam', createAdam], ['adamw', createAdamW]] as const) {
+  for (const [name, create] of [
+    ['adam', createAdam],
+    ['adamw', createAdamW],
+  ] as const) {
     it(`${name} goes on with the same bits from a stored state`, () => {
       const { network, params, batch } = smallProblem();
       const first = create(network, { rate: 0.01 });
@@ -83,6 +92,9 @@ describe('adam and adamw', () => {
     expect(() => createAdam(network, { beta1: 1 })).to.throw(RangeError, 'options.beta1');
     expect(() => createAdamW(network, { beta2: -0.1 })).to.throw(RangeError, 'options.beta2');
     expect(() => createAdam(network, { epsilon: 0 })).to.throw(RangeError, 'options.epsilon');
-    expect(() => createAdam(network, { momentum: 0.9 } as AdamOptions)).to.throw(RangeError, "unknown option 'momentum'");
+    expect(() => createAdam(network, { momentum: 0.9 } as AdamOptions)).to.throw(
+      RangeError,
+      "unknown option 'momentum'",
+    );
   });
 });

@@ -32,17 +32,39 @@ describe('schedules', () => {
     expect(parseSchedule('constant')).to.deep.equal({ kind: 'constant' });
     expect(parseSchedule('step:100')).to.deep.equal({ kind: 'step', every: 100 });
     expect(parseSchedule('step:100,0.5+warmup:10')).to.deep.equal({ kind: 'step', every: 100, decay: 0.5, warmup: 10 });
-    expect(parseSchedule('cosine:5000,0.01+warmup:200')).to.deep.equal({ kind: 'cosine', total: 5000, minimum: 0.01, warmup: 200 });
+    expect(parseSchedule('cosine:5000,0.01+warmup:200')).to.deep.equal({
+      kind: 'cosine',
+      total: 5000,
+      minimum: 0.01,
+      warmup: 200,
+    });
   });
 
-  for (const text of ['', 'linear', 'step', 'step:', 'step:1,2,3', 'cosine:x', 'constant:3', 'step:5+warm:3', 'step:5+warmup:x', 'step:5+warmup:1+warmup:2', 'step:0', 'step:5,2', 'cosine:10,1.5']) {
+  for (const text of [
+    '',
+    'linear',
+    'step',
+    'step:',
+    'step:1,2,3',
+    'cosine:x',
+    'constant:3',
+    'step:5+warm:3',
+    'step:5+warmup:x',
+    'step:5+warmup:1+warmup:2',
+    'step:0',
+    'step:5,2',
+    'cosine:10,1.5',
+  ]) {
     it(`refuses '${text}'`, () => {
       expect(() => parseSchedule(text)).to.throw(RangeError, 'schedule');
     });
   }
 
   it('refuses fields of another kind', () => {
-    expect(() => createSchedule({ kind: 'cosine', total: 10, every: 3 })).to.throw(RangeError, "unknown option 'every'");
+    expect(() => createSchedule({ kind: 'cosine', total: 10, every: 3 })).to.throw(
+      RangeError,
+      "unknown option 'every'",
+    );
     expect(() => createSchedule({ kind: 'step' })).to.throw(TypeError, 'schedule.every');
   });
 });

@@ -67,9 +67,16 @@ describe('sgd', () => {
   });
 
   it('minimises a least-squares problem to rounding', () => {
-    const network = new Network({ inputs: 2, loss: 'mse', layers: [{ type: 'dense', units: 1, activation: 'identity' }] });
+    const network = new Network({
+      inputs: 2,
+      loss: 'mse',
+      layers: [{ type: 'dense', units: 1, activation: 'identity' }],
+    });
     // y = 3 x1 - 2 x2 + 1 is realisable, so the minimum is 0.
-    const batch = network.batch({ inputs: Float64Array.of(1, 0, 0, 1, 1, 1, -1, 2), targets: Float64Array.of(4, -1, 2, -6) });
+    const batch = network.batch({
+      inputs: Float64Array.of(1, 0, 0, 1, 1, 1, -1, 2),
+      targets: Float64Array.of(4, -1, 2, -6),
+    });
     const params = new Float64Array(3);
     const last = runOptimizer(createSgd(network, { rate: 0.05, momentum: 0.9 }), params, batch, 600);
     // The condition number of this Hessian is about 10: 600 steps shrink the error by far more than 1e-12.
@@ -84,13 +91,19 @@ describe('sgd', () => {
     expect(() => createSgd(network, { weightDecay: -1 })).to.throw(RangeError, 'options.weightDecay');
     expect(() => createSgd(network, { clipNorm: Number.NaN })).to.throw(RangeError, 'options.clipNorm');
     expect(() => createSgd(network, { nesterov: true, momentum: 0 })).to.throw(RangeError, 'nesterov');
-    expect(() => createSgd(network, { learningRate: 1 } as SgdOptions)).to.throw(RangeError, "unknown option 'learningRate'");
+    expect(() => createSgd(network, { learningRate: 1 } as SgdOptions)).to.throw(
+      RangeError,
+      "unknown option 'learningRate'",
+    );
   });
 
   it('refuses a state that is not its own', () => {
     const { network } = smallProblem();
     const optimizer = createSgd(network);
     expect(() => optimizer.restore({ scalars: {}, vectors: {} })).to.throw(TypeError, 'state.scalars.steps');
-    expect(() => optimizer.restore({ scalars: { steps: 1 }, vectors: { velocity: new Float64Array(3) } })).to.throw(RangeError, 'velocity');
+    expect(() => optimizer.restore({ scalars: { steps: 1 }, vectors: { velocity: new Float64Array(3) } })).to.throw(
+      RangeError,
+      'velocity',
+    );
   });
 });

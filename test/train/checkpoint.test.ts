@@ -4,7 +4,13 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { DeepHessianError } from '../../ts/errors.js';
 import { Random } from '../../ts/random.js';
-import { decodeCheckpoint, encodeCheckpoint, readCheckpoint, writeCheckpoint, type Checkpoint } from '../../ts/train/checkpoint.js';
+import {
+  decodeCheckpoint,
+  encodeCheckpoint,
+  readCheckpoint,
+  writeCheckpoint,
+  type Checkpoint,
+} from '../../ts/train/checkpoint.js';
 import { temporaryFolder } from './helpers.js';
 
 function sample(): Checkpoint {
@@ -14,9 +20,21 @@ function sample(): Checkpoint {
     network: { inputs: 2, layers: [] },
     extra: { classes: ['a', 'b'] },
     state: {
-      counters: { step: 7, epoch: 0.5, seconds: 1.25, samples: 70, accepted: 6, rejected: 1, loss: 0.1, smoothedLoss: 0.2 },
+      counters: {
+        step: 7,
+        epoch: 0.5,
+        seconds: 1.25,
+        samples: 70,
+        accepted: 6,
+        rejected: 1,
+        loss: 0.1,
+        smoothedLoss: 0.2,
+      },
       params: random.normals(new Float64Array(11)),
-      optimizer: { scalars: { steps: 7, damping: 1e-300, mode: 'x', warm: true, best: Infinity, last: -0 }, vectors: { m: random.normals(new Float64Array(5)), v: new Float64Array(0) } },
+      optimizer: {
+        scalars: { steps: 7, damping: 1e-300, mode: 'x', warm: true, best: Infinity, last: -0 },
+        vectors: { m: random.normals(new Float64Array(5)), v: new Float64Array(0) },
+      },
       source: { kind: 'stream', epoch: 1, random: [1, -2, 3, 4] },
     },
   };
@@ -67,7 +85,8 @@ describe('checkpoint', () => {
 
   it('refuses every truncation', () => {
     const whole = bytes();
-    for (let length = 0; length < whole.length; length += 13) expectBad(whole.subarray(0, length), /not a usable checkpoint/);
+    for (let length = 0; length < whole.length; length += 13)
+      expectBad(whole.subarray(0, length), /not a usable checkpoint/);
   });
 
   it('refuses a change of any byte', () => {
@@ -92,20 +111,53 @@ describe('checkpoint', () => {
   });
 
   it('refuses headers that lie, even with a right checksum', () => {
-    expectBad(withHeader(bytes(), (h) => h.slice(0, 40)), /not valid JSON/);
-    expectBad(withHeader(bytes(), (h) => h.replace('"offset":11', '"offset":10')), /does not fit/);
-    expectBad(withHeader(bytes(), (h) => h.replace('"length":11', '"length":1e15')), /does not fit/);
-    expectBad(withHeader(bytes(), (h) => h.replace('"length":11', '"length":-1')), /does not fit/);
-    expectBad(withHeader(bytes(), (h) => h.replace('"name":"params"', '"name":"optimizer.m"')), /tensor name/);
-    expectBad(withHeader(bytes(), (h) => h.replace('"name":"params"', '"name":"optimizer.p"')), /named 'params'/);
-    expectBad(withHeader(bytes(), (h) => h.replace('"step":7', '"step":-7')), /counters.step/);
-    expectBad(withHeader(bytes(), (h) => h.replace('"epoch":0.5', '"epoch":null')), /counters.epoch/);
-    expectBad(withHeader(bytes(), (h) => h.replace('"mode":"x"', '"mode":["x"]')), /scalar 'mode'/);
+    expectBad(
+      withHeader(bytes(), (h) => h.slice(0, 40)),
+      /not valid JSON/,
+    );
+    expectBad(
+      withHeader(bytes(), (h) => h.replace('"offset":11', '"offset":10')),
+      /does not fit/,
+    );
+    expectBad(
+      withHeader(bytes(), (h) => h.replace('"length":11', '"length":1e15')),
+      /does not fit/,
+    );
+    expectBad(
+      withHeader(bytes(), (h) => h.replace('"length":11', '"length":-1')),
+      /does not fit/,
+    );
+    expectBad(
+      withHeader(bytes(), (h) => h.replace('"name":"params"', '"name":"optimizer.m"')),
+      /tensor name/,
+    );
+    expectBad(
+      withHeader(bytes(), (h) => h.replace('"name":"params"', '"name":"optimizer.p"')),
+      /named 'params'/,
+    );
+    expectBad(
+      withHeader(bytes(), (h) => h.replace('"step":7', '"step":-7')),
+      /counters.step/,
+    );
+    expectBad(
+      withHeader(bytes(), (h) => h.replace('"epoch":0.5', '"epoch":null')),
+      /counters.epoch/,
+    );
+    expectBad(
+      withHeader(bytes(), (h) => h.replace('"mode":"x"', '"mode":["x"]')),
+      /scalar 'mode'/,
+    );
   });
 
   it('does not let a header reach the prototypes of objects', () => {
-    expectBad(withHeader(bytes(), (h) => h.replace('"note"', '"__proto__":{"polluted":1},"note"')), /forbidden key '__proto__'/);
-    expectBad(withHeader(bytes(), (h) => h.replace('"note"', '"constructor":{"prototype":{"polluted":1}},"note"')), /forbidden key/);
+    expectBad(
+      withHeader(bytes(), (h) => h.replace('"note"', '"__proto__":{"polluted":1},"note"')),
+      /forbidden key '__proto__'/,
+    );
+    expectBad(
+      withHeader(bytes(), (h) => h.replace('"note"', '"constructor":{"prototype":{"polluted":1}},"note"')),
+      /forbidden key/,
+    );
     expect(({} as Record<string, unknown>).polluted).to.equal(undefined);
     const read = decodeCheckpoint(withHeader(bytes(), (h) => h.replace('optimizer.m', 'optimizer.toString')));
     expect(read.state.optimizer.vectors.toString).to.be.instanceOf(Float64Array);

@@ -19,7 +19,10 @@ export function temporaryFolder(): { path: () => string } {
 export const small: Record<string, unknown> = { points: 60, 'num-layers': 4, 'hidden-dim': 8, seed: 3 };
 
 /** Runs a session to its end, or until `stop` says so; returns its records. */
-export async function runSession(session: TrainingSession, stop?: (event: TrainEvent) => boolean): Promise<TrainEvent[]> {
+export async function runSession(
+  session: TrainingSession,
+  stop?: (event: TrainEvent) => boolean,
+): Promise<TrainEvent[]> {
   const controller = new AbortController();
   const events: TrainEvent[] = [];
   for await (const event of session.run(controller.signal)) {

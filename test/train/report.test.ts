@@ -15,7 +15,11 @@ import { runSession, small, temporaryFolder } from './helpers.js';
 const { seed: _, ...base } = small;
 
 async function comparison(): Promise<Comparison> {
-  const runs = compare({ ...base, steps: 30 }, [{ optimizer: 'gauss-newton' }, { optimizer: 'adam', rates: [0.01, 1e-3] }], [1, 2]);
+  const runs = compare(
+    { ...base, steps: 30 },
+    [{ optimizer: 'gauss-newton' }, { optimizer: 'adam', rates: [0.01, 1e-3] }],
+    [1, 2],
+  );
   for (;;) {
     const next = await runs.next();
     if (next.done === true) return next.value;
@@ -68,7 +72,11 @@ describe('report', () => {
 
   it('escapes text from outside, in markup and in the data', () => {
     const evil = '</script><img src=x onerror=alert(1)>"\'&\u2028';
-    const html = renderRun({ config: { data: evil, optimizer: evil, [evil]: 1 }, environment: describeEnvironment(), metrics: [] });
+    const html = renderRun({
+      config: { data: evil, optimizer: evil, [evil]: 1 },
+      environment: describeEnvironment(),
+      metrics: [],
+    });
     expect(html).to.not.contain('<img');
     expect(html.match(/<\/script>/g)).to.have.length(1);
     expect((dataOf(html) as { config: { data: string } }).config.data).to.equal(evil);
@@ -76,23 +84,57 @@ describe('report', () => {
   });
 
   it('writes figures that people can read', () => {
-    expect([0, 1e-12, 0.12345, 12345, -3, Infinity, NaN, 2.5e9].map((value) => figure(value)))
-      .to.deep.equal(['0', '1.000e-12', '0.1235', '12,345', '-3', 'diverged', '-', '2.500e9']);
+    expect([0, 1e-12, 0.12345, 12345, -3, Infinity, NaN, 2.5e9].map((value) => figure(value))).to.deep.equal([
+      '0',
+      '1.000e-12',
+      '0.1235',
+      '12,345',
+      '-3',
+      'diverged',
+      '-',
+      '2.500e9',
+    ]);
   });
 
   it('draws points where the axes say', () => {
-    const chart = renderChart([{ name: 'a', colour: 0, points: [[1, 1], [10, 1e-2], [100, 0], [100, 1e-4]] }], { title: 't', xLabel: 'x', yLabel: 'y', xScale: 'log', yScale: 'log' });
-    const path = (/ d="([^"]*)"/.exec(chart) as RegExpExecArray)[1].match(/[-\d.]+ [-\d.]+/g)?.map((pair) => pair.split(' ').map(Number)) as number[][];
+    const chart = renderChart(
+      [
+        {
+          name: 'a',
+          colour: 0,
+          points: [
+            [1, 1],
+            [10, 1e-2],
+            [100, 0],
+            [100, 1e-4],
+          ],
+        },
+      ],
+      { title: 't', xLabel: 'x', yLabel: 'y', xScale: 'log', yScale: 'log' },
+    );
+    const path = (/ d="([^"]*)"/.exec(chart) as RegExpExecArray)[1]
+      .match(/[-\d.]+ [-\d.]+/g)
+      ?.map((pair) => pair.split(' ').map(Number)) as number[][];
     // The point at 0 has no place on a logarithmic axis; the other three lie on a straight line, evenly spaced.
     expect(path).to.have.length(3);
     expect(path[1][0] - path[0][0]).to.be.closeTo(path[2][0] - path[1][0], 0.2); // rounded to 0.1
     expect(path[1][1] - path[0][1]).to.be.closeTo(path[2][1] - path[1][1], 0.2);
     expect(path[2][1]).to.be.above(path[0][1]);
-    expect(renderChart([], { title: 't', xLabel: 'x', yLabel: 'y', xScale: 'log', yScale: 'log' })).to.contain('No points');
+    expect(renderChart([], { title: 't', xLabel: 'x', yLabel: 'y', xScale: 'log', yScale: 'log' })).to.contain(
+      'No points',
+    );
   });
 
   it('labels axes with whole decades and round numbers', () => {
-    expect(logAxis(3e-25, 0.7).ticks.map((tick) => tick.label)).to.deep.equal(['1e-25', '1e-21', '1e-17', '1e-13', '1e-9', '1e-5', '0.1']);
+    expect(logAxis(3e-25, 0.7).ticks.map((tick) => tick.label)).to.deep.equal([
+      '1e-25',
+      '1e-21',
+      '1e-17',
+      '1e-13',
+      '1e-9',
+      '1e-5',
+      '0.1',
+    ]);
     expect(linearAxis(0, 609).ticks.map((tick) => tick.label)).to.deep.equal(['0', '200', '400', '600', '800']);
     expect(linearAxis(0, 0).ticks.length).to.be.above(1);
   });
@@ -115,7 +157,11 @@ describe('report', () => {
       writeFileSync(file, renderComparison(result, describeEnvironment()));
       const backgrounds = new Set<string>();
       for (const colorScheme of ['light', 'dark'] as const) {
-        const context = await (browser as Browser).newContext({ colorScheme, offline: true, viewport: { width: 420, height: 800 } });
+        const context = await (browser as Browser).newContext({
+          colorScheme,
+          offline: true,
+          viewport: { width: 420, height: 800 },
+        });
         const page = await context.newPage();
         const problems: string[] = [];
         page.on('console', (message) => problems.push(message.text()));
@@ -129,7 +175,9 @@ describe('report', () => {
         expect(seen.charts).to.equal(3);
         expect(seen.overflow).to.be.at.most(0);
         expect(seen.rows.map((row) => row[0])).to.deep.equal(['gauss-newton', 'adam']);
-        expect(seen.rows.map((row) => row[2])).to.deep.equal(result.methods.map((method) => figure(method.loss.median)));
+        expect(seen.rows.map((row) => row[2])).to.deep.equal(
+          result.methods.map((method) => figure(method.loss.median)),
+        );
         expect(seen.data).to.deep.equal(JSON.parse(JSON.stringify(result)));
         // Two methods in two charts and the damping of one.
         expect(seen.lines).to.have.length(5);

@@ -17,9 +17,14 @@ const checkpointOf = (folder: string): string => join(folder, 'checkpoints', 'la
 function comparable(folder: string): Record<string, unknown> {
   const { state, network } = readCheckpoint(checkpointOf(folder));
   const { seconds: _, ...counters } = state.counters;
-  const bits = (values: Float64Array): string => Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString('hex');
+  const bits = (values: Float64Array): string =>
+    Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString('hex');
   return {
-    network, counters, source: state.source, params: bits(state.params), scalars: state.optimizer.scalars,
+    network,
+    counters,
+    source: state.source,
+    params: bits(state.params),
+    scalars: state.optimizer.scalars,
     vectors: Object.fromEntries(Object.entries(state.optimizer.vectors).map(([name, values]) => [name, bits(values)])),
   };
 }
@@ -31,19 +36,27 @@ describe('resume', () => {
     for (const batch of ['full', 'stream'] as const) {
       it(`goes on with the same bits: ${name}, ${batch}`, async () => {
         const settings = {
-          ...small, optimizer: name, steps: 24, ...(batch === 'stream' ? { 'batch-size': 16 } : {}),
+          ...small,
+          optimizer: name,
+          steps: 24,
+          ...(batch === 'stream' ? { 'batch-size': 16 } : {}),
         };
         const whole = join(folder.path(), `whole-${name}-${batch}`);
         await runSession(await TrainingSession.start(settings, whole));
         const parts = join(folder.path(), `parts-${name}-${batch}`);
-        await runSession(await TrainingSession.start(settings, parts), (event) => event.type === 'step' && event.step === 7);
+        await runSession(
+          await TrainingSession.start(settings, parts),
+          (event) => event.type === 'step' && event.step === 7,
+        );
         expect(readCheckpoint(checkpointOf(parts)).state.counters.step).to.equal(7);
         await runSession(await TrainingSession.resume(parts), (event) => event.type === 'step' && event.step === 15);
         await runSession(await TrainingSession.resume(checkpointOf(parts)));
         expect(comparable(parts)).to.deep.equal(comparable(whole));
         // The record, too, is that of one run: every step once.
         const losses = (path: string): [number, number][] =>
-          readMetrics(join(path, 'metrics.jsonl')).flatMap((event): [number, number][] => (event.type === 'step' ? [[event.step, event.loss]] : []));
+          readMetrics(join(path, 'metrics.jsonl')).flatMap((event): [number, number][] =>
+            event.type === 'step' ? [[event.step, event.loss]] : [],
+          );
         expect(losses(parts)).to.deep.equal(losses(whole));
       });
     }
@@ -93,7 +106,17 @@ describe('resume', () => {
   it('keeps the last good state of a run that diverges', async () => {
     const path = join(folder.path(), 'diverged');
     const session = await TrainingSession.start(
-      { data: 'friedman1', points: 50, 'num-layers': 2, 'hidden-dim': 4, activation: 'identity', optimizer: 'sgd', lr: 1e8, steps: 500 }, path,
+      {
+        data: 'friedman1',
+        points: 50,
+        'num-layers': 2,
+        'hidden-dim': 4,
+        activation: 'identity',
+        optimizer: 'sgd',
+        lr: 1e8,
+        steps: 500,
+      },
+      path,
     );
     let caught: unknown;
     try {
@@ -116,7 +139,9 @@ describe('resume', () => {
     const path = join(folder.path(), 'killed');
     let resumed = 0;
     for (let round = 0; round < 3; round++) {
-      const child = spawn(process.execPath, ['--import', 'tsx', script, path, JSON.stringify(settings)], { stdio: ['ignore', 'pipe', 'inherit'] });
+      const child = spawn(process.execPath, ['--import', 'tsx', script, path, JSON.stringify(settings)], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
       const exit = new Promise<void>((resolve) => child.on('exit', () => resolve()));
       await new Promise<void>((resolve, reject) => {
         child.stdout.once('data', () => resolve());
@@ -141,7 +166,9 @@ describe('resume', () => {
     expect(comparable(path)).to.deep.equal(comparable(whole));
     // Nothing half-written is left behind.
     expect(readdirSync(join(path, 'checkpoints'))).to.deep.equal(['latest.checkpoint']);
-    const steps = readMetrics(join(path, 'metrics.jsonl')).flatMap((event) => (event.type === 'step' ? [event.step] : []));
+    const steps = readMetrics(join(path, 'metrics.jsonl')).flatMap((event) =>
+      event.type === 'step' ? [event.step] : [],
+    );
     expect(steps).to.deep.equal([...new Set(steps)].sort((a, b) => a - b));
   });
 

@@ -81,7 +81,8 @@ describe('TensorBoard events', () => {
 
   it('encodes one scalar byte for byte', () => {
     // Event { wall_time: 1, step: 300, summary { value { tag: "a", simple_value: 0.5 } } }
-    const expected = '09' + '000000000000f03f' + '10' + 'ac02' + '2a' + '0a' + '0a' + '08' + '0a0161' + '15' + '0000003f';
+    const expected =
+      '09' + '000000000000f03f' + '10' + 'ac02' + '2a' + '0a' + '0a' + '08' + '0a0161' + '15' + '0000003f';
     expect(Buffer.from(encodeScalars(1, 300, { a: 0.5 })).toString('hex')).to.equal(expected);
   });
 
@@ -97,7 +98,10 @@ describe('TensorBoard events', () => {
     expect(first.find((f) => f.field === 3)?.value.toString()).to.equal('brain.Event:2');
     expect(second.slice(0, 2).map((f) => f.value)).to.deep.equal([1_700_000_001, 5]);
     const values = fields(second[2].value as Buffer).map((f) => fields(f.value as Buffer));
-    expect(values.map(([tag, value]) => [tag.value.toString(), value.value])).to.deep.equal([['train/loss', 0.25], ['train/accuracy', 1]]);
+    expect(values.map(([tag, value]) => [tag.value.toString(), value.value])).to.deep.equal([
+      ['train/loss', 0.25],
+      ['train/accuracy', 1],
+    ]);
     expect(third[1].value).to.equal(2 ** 40);
   });
 });

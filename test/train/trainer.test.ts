@@ -21,8 +21,12 @@ const batch = network.batch({ inputs: data.inputs, targets: data.labels as Int32
 
 function options(more: Partial<TrainerOptions> = {}): TrainerOptions {
   return {
-    network, params: network.initialize({ seed: 1 }), optimizer: createAdam(network, { rate: 0.01 }),
-    source: fixedSource(batch), budget: { steps: 30 }, ...more,
+    network,
+    params: network.initialize({ seed: 1 }),
+    optimizer: createAdam(network, { rate: 0.01 }),
+    source: fixedSource(batch),
+    budget: { steps: 30 },
+    ...more,
   };
 }
 
@@ -84,16 +88,22 @@ describe('Trainer', () => {
       while (performance.now() - start < 20);
       return { train: { loss: 1 } };
     };
-    const trainer = new Trainer(options({ evaluate: slow, evaluateEverySteps: 3, optimizer: scripted(() => ({})), budget: { steps: 9 } }));
+    const trainer = new Trainer(
+      options({ evaluate: slow, evaluateEverySteps: 3, optimizer: scripted(() => ({})), budget: { steps: 9 } }),
+    );
     const events = await collect(trainer);
     // At the start, after 3, 6 and 9 steps, and in the end record.
-    expect(events.filter((event) => event.type === 'evaluation').map((event) => event.step)).to.deep.equal([0, 3, 6, 9]);
+    expect(events.filter((event) => event.type === 'evaluation').map((event) => event.step)).to.deep.equal([
+      0, 3, 6, 9,
+    ]);
     expect(trainer.counters.seconds).to.be.below(0.04); // nine empty steps; five evaluations alone take 0.1 s
   });
 
   it('counts epochs and accepted steps on a stream', async () => {
     const source = sampledSource(network, data, { batchSize: 8, seed: 1 });
-    const trainer = new Trainer(options({ source, budget: { epochs: 2 }, optimizer: scripted((step) => ({ accepted: step % 2 === 0 })) }));
+    const trainer = new Trainer(
+      options({ source, budget: { epochs: 2 }, optimizer: scripted((step) => ({ accepted: step % 2 === 0 })) }),
+    );
     await collect(trainer);
     expect(trainer.counters).to.include({ step: 10, epoch: 2, samples: 80, accepted: 5, rejected: 5 });
   });
@@ -120,7 +130,9 @@ describe('Trainer', () => {
   it('stops at a loss that is not finite and puts the last good parameters back', async () => {
     const params = network.initialize({ seed: 1 });
     const start = params.slice();
-    const trainer = new Trainer(options({ params, optimizer: scripted((step) => (step === 8 ? { loss: Number.NaN } : {})) }));
+    const trainer = new Trainer(
+      options({ params, optimizer: scripted((step) => (step === 8 ? { loss: Number.NaN } : {})) }),
+    );
     let caught: unknown;
     try {
       await collect(trainer);
@@ -136,10 +148,17 @@ describe('Trainer', () => {
   });
 
   it('calls parameters that overflow a divergence, not a wrong argument', async () => {
-    const linear = new Network({ inputs: 2, loss: 'mse', layers: [{ type: 'dense', units: 1, activation: 'identity' }] });
+    const linear = new Network({
+      inputs: 2,
+      loss: 'mse',
+      layers: [{ type: 'dense', units: 1, activation: 'identity' }],
+    });
     const trainer = new Trainer({
-      network: linear, params: linear.initialize({ seed: 1 }), optimizer: createSgd(linear, { rate: 1e200, momentum: 0 }),
-      source: fixedSource(linear.batch({ inputs: data.inputs, targets: new Float64Array(40).fill(1) })), budget: { steps: 50 },
+      network: linear,
+      params: linear.initialize({ seed: 1 }),
+      optimizer: createSgd(linear, { rate: 1e200, momentum: 0 }),
+      source: fixedSource(linear.batch({ inputs: data.inputs, targets: new Float64Array(40).fill(1) })),
+      budget: { steps: 50 },
     });
     let code = '';
     try {
@@ -151,7 +170,9 @@ describe('Trainer', () => {
   });
 
   it('stops when every step is rejected at the largest damping', async () => {
-    const trainer = new Trainer(options({ optimizer: scripted((step) => (step > 4 ? { accepted: false, damping: 1e10 } : {})) }));
+    const trainer = new Trainer(
+      options({ optimizer: scripted((step) => (step > 4 ? { accepted: false, damping: 1e10 } : {})) }),
+    );
     const events = await collect(trainer);
     expect(events[events.length - 1]).to.include({ type: 'end', reason: 'stalled' });
     expect(trainer.counters.step).to.be.below(10);
@@ -166,7 +187,10 @@ describe('Trainer', () => {
   it('refuses wrong options by name', () => {
     expect(() => new Trainer(options({ params: new Float64Array(3) }))).to.throw(RangeError, 'params');
     expect(() => new Trainer(options({ budget: {} }))).to.throw(RangeError, 'at least one of steps, epochs, seconds');
-    expect(() => new Trainer({ ...options(), epochs: 3 } as TrainerOptions)).to.throw(RangeError, "unknown option 'epochs'");
+    expect(() => new Trainer({ ...options(), epochs: 3 } as TrainerOptions)).to.throw(
+      RangeError,
+      "unknown option 'epochs'",
+    );
     expect(() => checkBudget('x', { steps: -1 })).to.throw(RangeError, 'budget.steps');
     expect(() => checkBudget('x', { steps: 1, targetLoss: 0 })).to.throw(RangeError, 'budget.targetLoss');
   });

@@ -38,17 +38,23 @@ Examples:
 
 export function addCompareCommands(program: Command, terminal: Terminal, setCode: (code: number) => void): void {
   for (const name of ['start', 'compare'] as const) {
-    const command = program.command(name).description(
-      name === 'start'
-        ? 'The default job: two spirals through 30 layers, exact second-order steps against tuned SGD and Adam at equal time.'
-        : 'Run several optimizers on the same problem at equal time.',
-    );
+    const command = program
+      .command(name)
+      .description(
+        name === 'start'
+          ? 'The default job: two spirals through 30 layers, exact second-order steps against tuned SGD and Adam at equal time.'
+          : 'Run several optimizers on the same problem at equal time.',
+      );
     addRunFlags(command, ['optimizer', 'seed', 'checkpoint-every', 'lr']);
     command
       .optionsGroup('Comparison:')
       .option('--optimizers <names>', 'names with commas between (default: gauss-newton,sgd,adam)')
       .option('--seeds <n or list>', 'number of seeds, or the seeds with commas between', '1')
-      .option('--rates <name=list>', 'learning rates to try for an optimizer; the best one counts (repeatable)', collect)
+      .option(
+        '--rates <name=list>',
+        'learning rates to try for an optimizer; the best one counts (repeatable)',
+        collect,
+      )
       .option('--set <name.flag=value>', 'option of one optimizer (repeatable)', collect)
       .optionsGroup('Run:')
       .option('--config <file>', 'settings from a JSON or YAML file, keys named like these flags; flags win')
@@ -79,7 +85,9 @@ export function parseContestants(names: string, rates: readonly string[], sets: 
   const find = (flag: string, text: string, name: string): Contestant => {
     const contestant = contestants.get(name);
     if (contestant === undefined) {
-      throw new RangeError(`compare: expected the name of an optimizer that takes part (${[...contestants.keys()].join(', ')}) for ${flag}, received "${text}"`);
+      throw new RangeError(
+        `compare: expected the name of an optimizer that takes part (${[...contestants.keys()].join(', ')}) for ${flag}, received "${text}"`,
+      );
     }
     return contestant;
   };
@@ -108,7 +116,8 @@ function plainValue(text: string): unknown {
 async function runComparison(name: 'start' | 'compare', command: Command, terminal: Terminal): Promise<number> {
   const flags = command.opts<CompareFlags>();
   const given = await collectSettings(command);
-  const names = flags.optimizers ?? ['gauss-newton', 'sgd', 'adam'].filter((known) => optimizerNames.includes(known)).join(',');
+  const names =
+    flags.optimizers ?? ['gauss-newton', 'sgd', 'adam'].filter((known) => optimizerNames.includes(known)).join(',');
   const contestants = parseContestants(names, flags.rates ?? [], flags.set ?? []);
   const seeds = parseSeeds(flags.seeds ?? '1');
   const plan = planComparison(given, contestants, seeds);
@@ -119,7 +128,9 @@ async function runComparison(name: 'start' | 'compare', command: Command, termin
   const silent = flags.quiet === true || flags.json === true;
   if (!silent) {
     const total = plan.reduce((sum, run) => sum + ((run.settings['time-budget'] as number | undefined) ?? NaN), 0);
-    terminal.err(`${plan.length} runs${Number.isFinite(total) ? `, about ${formatSeconds(total)} of training in all` : ''}\n`);
+    terminal.err(
+      `${plan.length} runs${Number.isFinite(total) ? `, about ${formatSeconds(total)} of training in all` : ''}\n`,
+    );
   }
   const interrupt = catchInterrupts((signal) => terminal.err(`\n${signal}: stopping\n`));
   const progress = new Progress(terminal, silent);
@@ -134,7 +145,10 @@ async function runComparison(name: 'start' | 'compare', command: Command, termin
         break;
       }
       const event = next.value;
-      const title = `[${event.index + 1}/${event.total}] ${event.label}${event.rate === null ? '' : ` rate ${formatNumber(event.rate, 2)}`}${seeds.length > 1 ? ` seed ${event.seed}` : ''}`.padEnd(30);
+      const title =
+        `[${event.index + 1}/${event.total}] ${event.label}${event.rate === null ? '' : ` rate ${formatNumber(event.rate, 2)}`}${seeds.length > 1 ? ` seed ${event.seed}` : ''}`.padEnd(
+          30,
+        );
       if (event.index !== current) {
         current = event.index;
         progress.begin(title);
@@ -144,7 +158,10 @@ async function runComparison(name: 'start' | 'compare', command: Command, termin
         progress.update(title, event.event, buildBudget(plan[event.index].settings));
         if (event.event.type === 'end' && !silent) {
           progress.finish();
-          if (!terminal.interactive) terminal.err(`${title} ${formatCount(event.event.step)} steps in ${formatSeconds(event.event.seconds)}, loss ${formatNumber(event.event.loss)}\n`);
+          if (!terminal.interactive)
+            terminal.err(
+              `${title} ${formatCount(event.event.step)} steps in ${formatSeconds(event.event.seconds)}, loss ${formatNumber(event.event.loss)}\n`,
+            );
         }
       } else if (!silent) {
         progress.finish();
@@ -171,7 +188,8 @@ async function runComparison(name: 'start' | 'compare', command: Command, termin
   await write('environment.json', `${JSON.stringify(environment, null, 2)}\n`);
   await write('report.html', renderComparison(result, environment));
   await write('results.json', `${JSON.stringify(result)}\n`);
-  if (flags.json === true) terminal.out(`${JSON.stringify({ type: 'result', methods: result.methods, folder: out })}\n`);
+  if (flags.json === true)
+    terminal.out(`${JSON.stringify({ type: 'result', methods: result.methods, folder: out })}\n`);
   else terminal.out(`\n${comparisonText(result)}\n\n`);
   if (!silent) terminal.err(`report:  ${join(out, 'report.html')}\nresults: ${join(out, 'results.json')}\n`);
   return exitCodes.success;
@@ -182,8 +200,17 @@ export function comparisonText(result: Comparison): string {
   const { problem, methods, seeds } = result;
   const several = seeds.length > 1;
   const best = Math.min(...methods.map((method) => method.loss.median));
-  const figureNames = [...new Set(methods.flatMap((method) => Object.entries(method.sets).flatMap(([set, figures]) =>
-    Object.keys(figures).filter((figure) => figure !== 'loss').map((figure) => `${set} ${figure}`))))];
+  const figureNames = [
+    ...new Set(
+      methods.flatMap((method) =>
+        Object.entries(method.sets).flatMap(([set, figures]) =>
+          Object.keys(figures)
+            .filter((figure) => figure !== 'loss')
+            .map((figure) => `${set} ${figure}`),
+        ),
+      ),
+    ),
+  ];
   const rows = methods.map((method) => [
     method.label,
     method.rate === null ? '-' : formatNumber(method.rate, 2),
@@ -199,12 +226,22 @@ export function comparisonText(result: Comparison): string {
       return figure === 'accuracy' ? `${(100 * value).toFixed(1)}%` : formatNumber(value);
     }),
   ]);
-  const header = ['method', 'rate', several ? 'median loss' : 'loss', ...(several ? ['range'] : []), 'times best', 'steps', 'per step', ...figureNames];
+  const header = [
+    'method',
+    'rate',
+    several ? 'median loss' : 'loss',
+    ...(several ? ['range'] : []),
+    'times best',
+    'steps',
+    'per step',
+    ...figureNames,
+  ];
   const seconds = result.settings['time-budget'];
   const tuned = methods.filter((method) => method.rates.length > 1);
   const notes = [
     `${problem.data}: ${formatCount(problem.samples)} samples, ${problem.batch}; ${problem.layers} layers, ${formatCount(problem.parameters)} parameters` +
-      (typeof seconds === 'number' ? `; ${formatNumber(seconds)} s of optimizer time a run` : '') + (several ? `; ${seeds.length} seeds` : ''),
+      (typeof seconds === 'number' ? `; ${formatNumber(seconds)} s of optimizer time a run` : '') +
+      (several ? `; ${seeds.length} seeds` : ''),
   ];
   if (tuned.length > 0) {
     notes.push(

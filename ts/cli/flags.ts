@@ -5,7 +5,12 @@ import type { OptionSpec } from '../optimize/option-schema.js';
 import { readConfigFile, runOptions, type RunOption } from '../train/config.js';
 
 const placeholders: Record<OptionSpec['type'], string> = {
-  number: ' <number>', integer: ' <n>', boolean: '', choice: ' <name>', string: ' <text>', schedule: ' <schedule>',
+  number: ' <number>',
+  integer: ' <n>',
+  boolean: '',
+  choice: ' <name>',
+  string: ' <text>',
+  schedule: ' <schedule>',
 };
 
 /** Text to number where the option is one; anything else goes on as text, and the check names it. */
@@ -18,7 +23,9 @@ function addFlag(command: Command, spec: OptionSpec, group: string, note = ''): 
   const help = [
     spec.help + note,
     spec.type === 'choice' ? `: ${(spec.choices ?? []).join(', ')}` : '',
-    spec.default !== undefined && spec.default !== false ? ` (default: ${typeof spec.default === 'object' ? spec.default.kind : spec.default})` : '',
+    spec.default !== undefined && spec.default !== false
+      ? ` (default: ${typeof spec.default === 'object' ? spec.default.kind : spec.default})`
+      : '',
   ].join('');
   const option = new Option(`--${spec.flag}${placeholders[spec.type]}`, help).helpGroup(`${group}:`);
   if (spec.type !== 'boolean') option.argParser((text: string) => parse(spec, text));
@@ -32,7 +39,12 @@ export function addRunFlags(command: Command, without: readonly string[] = []): 
     const own = optimizers.length === optimizerEntries.length ? '' : ` [${optimizers.join(', ')}]`;
     const { default: value, ...rest } = spec;
     // Defaults differ between optimizers that share a flag.
-    addFlag(command, optimizers.length === 1 && value !== undefined ? { ...rest, default: value } : rest, 'Optimizer', own);
+    addFlag(
+      command,
+      optimizers.length === 1 && value !== undefined ? { ...rest, default: value } : rest,
+      'Optimizer',
+      own,
+    );
   }
 }
 

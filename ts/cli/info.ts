@@ -21,7 +21,10 @@ export function addInfoCommand(program: Command, terminal: Terminal): void {
         ['platform', environment.platform],
         ['processor', `${environment.cpu}, ${environment.cores} cores`],
         ['memory', `${(environment.memory / 2 ** 30).toFixed(1)} GiB`],
-        ['kernels', kernels.backend === 'openblas' ? 'native (OpenBLAS)' : 'plain TypeScript (the native core is not loaded)'],
+        [
+          'kernels',
+          kernels.backend === 'openblas' ? 'native (OpenBLAS)' : 'plain TypeScript (the native core is not loaded)',
+        ],
         ['BLAS', kernels.version],
         ['core type', kernels.core],
         ['threads', `${kernels.threads} of at most ${kernels.maxThreads}`],

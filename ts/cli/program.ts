@@ -22,14 +22,20 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
     .version(packageVersion(), '-V, --version')
     .option('--debug', 'print the stack of an error');
   // Before the commands are made: they take these over.
-  program.exitOverride().configureOutput({ writeOut: terminal.out, writeErr: terminal.err }).showHelpAfterError('(run with --help for the options)');
+  program
+    .exitOverride()
+    .configureOutput({ writeOut: terminal.out, writeErr: terminal.err })
+    .showHelpAfterError('(run with --help for the options)');
   addTrainCommand(program, terminal, setCode);
   addCompareCommands(program, terminal, setCode);
   addSolveCommand(program, terminal);
   addInfoCommand(program, terminal);
   const debug = args.includes('--debug');
   try {
-    await program.parseAsync(args.filter((arg) => arg !== '--debug'), { from: 'user' });
+    await program.parseAsync(
+      args.filter((arg) => arg !== '--debug'),
+      { from: 'user' },
+    );
     return code;
   } catch (error) {
     return reportFailure(error, terminal, debug);

@@ -21,7 +21,11 @@ export function describeStep(event: StepRecord, evaluation: EvaluationRecord | n
   const { damping } = event.figures;
   if (typeof damping === 'number') parts.push(`damping ${formatNumber(damping, 2)}`);
   parts.push(`step ${formatNumber(event.stepNorm, 2)}`);
-  parts.push(event.rejectedSteps > 0 ? `${formatCount(event.acceptedSteps)} taken, ${formatCount(event.rejectedSteps)} rejected` : `${formatCount(event.acceptedSteps)} taken`);
+  parts.push(
+    event.rejectedSteps > 0
+      ? `${formatCount(event.acceptedSteps)} taken, ${formatCount(event.rejectedSteps)} rejected`
+      : `${formatCount(event.acceptedSteps)} taken`,
+  );
   parts.push(`${formatCount(event.samplesPerSecond)} samples/s`);
   const fraction = fractionDone(budget, event);
   if (fraction > 0) parts.push(`${formatSeconds((event.seconds * (1 - fraction)) / fraction)} left`);
@@ -37,7 +41,10 @@ export class Progress {
   private evaluation: EvaluationRecord | null = null;
   private lastLine = 0;
 
-  constructor(private readonly terminal: Terminal, private readonly quiet: boolean) {}
+  constructor(
+    private readonly terminal: Terminal,
+    private readonly quiet: boolean,
+  ) {}
 
   /** Begins a run; `title` stands before its figures. */
   begin(title: string): void {
@@ -46,10 +53,19 @@ export class Progress {
     this.lastLine = performance.now();
     if (this.quiet) return;
     if (!this.terminal.interactive) return;
-    this.bar = new SingleBar({
-      format: `${title} {bar} {percentage}% | {figures}`, stream: this.terminal.stream, hideCursor: true, barsize: 20,
-      fps: 10, linewrap: false, gracefulExit: false, clearOnComplete: false,
-    }, Presets.shades_classic);
+    this.bar = new SingleBar(
+      {
+        format: `${title} {bar} {percentage}% | {figures}`,
+        stream: this.terminal.stream,
+        hideCursor: true,
+        barsize: 20,
+        fps: 10,
+        linewrap: false,
+        gracefulExit: false,
+        clearOnComplete: false,
+      },
+      Presets.shades_classic,
+    );
     this.bar.start(1000, 0, { figures: '' });
   }
 
@@ -61,7 +77,9 @@ export class Progress {
       this.bar.update(value, { figures: describeStep(event, this.evaluation, budget) });
     } else if (!this.terminal.interactive && performance.now() - this.lastLine > 1000 * plainInterval) {
       this.lastLine = performance.now();
-      this.terminal.err(`${title} step ${event.step} | ${formatSeconds(event.seconds)} | ${describeStep(event, this.evaluation, budget)}\n`);
+      this.terminal.err(
+        `${title} step ${event.step} | ${formatSeconds(event.seconds)} | ${describeStep(event, this.evaluation, budget)}\n`,
+      );
     }
   }
 
@@ -75,12 +93,24 @@ export class Progress {
 /** One line for the end of a run. */
 export function describeEnd(event: EndRecord): string {
   const reasons: Record<EndRecord['reason'], string> = {
-    steps: 'all steps done', epochs: 'all epochs done', seconds: 'time is up', 'target-loss': 'target loss reached',
-    aborted: 'interrupted', stalled: 'no step lowers the loss any more',
+    steps: 'all steps done',
+    epochs: 'all epochs done',
+    seconds: 'time is up',
+    'target-loss': 'target loss reached',
+    aborted: 'interrupted',
+    stalled: 'no step lowers the loss any more',
   };
-  const sets = Object.entries(event.sets).map(([name, figures]) =>
-    `${name} ${Object.entries(figures).map(([figure, value]) => (figure === 'accuracy' ? `accuracy ${(100 * value).toFixed(2)}%` : `${figure} ${formatNumber(value, 4)}`)).join(', ')}`,
+  const sets = Object.entries(event.sets).map(
+    ([name, figures]) =>
+      `${name} ${Object.entries(figures)
+        .map(([figure, value]) =>
+          figure === 'accuracy' ? `accuracy ${(100 * value).toFixed(2)}%` : `${figure} ${formatNumber(value, 4)}`,
+        )
+        .join(', ')}`,
   );
-  return `${reasons[event.reason]}: ${formatCount(event.step)} steps in ${formatSeconds(event.seconds)}, loss ${formatNumber(event.loss, 4)}` +
-    (event.rejectedSteps > 0 ? ` (${formatCount(event.rejectedSteps)} steps rejected)` : '') + (sets.length > 0 ? `; ${sets.join('; ')}` : '');
+  return (
+    `${reasons[event.reason]}: ${formatCount(event.step)} steps in ${formatSeconds(event.seconds)}, loss ${formatNumber(event.loss, 4)}` +
+    (event.rejectedSteps > 0 ? ` (${formatCount(event.rejectedSteps)} steps rejected)` : '') +
+    (sets.length > 0 ? `; ${sets.join('; ')}` : '')
+  );
 }

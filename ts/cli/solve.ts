@@ -28,7 +28,10 @@ export function addSolveCommand(program: Command, terminal: Terminal): void {
     .option('--tolerance <number>', 'relative residual to reach', '1e-10')
     .option('--out <file.npy>', 'write x here')
     .option('--json', 'the result as one JSON object')
-    .addHelpText('after', '\nExample:\n  deep-hessian solve --case case05.json --matrix hessian --eps 0.1 --out x.npy --json\n')
+    .addHelpText(
+      'after',
+      '\nExample:\n  deep-hessian solve --case case05.json --matrix hessian --eps 0.1 --out x.npy --json\n',
+    )
     .action(async () => solve(command.opts<SolveFlags>(), terminal));
 }
 
@@ -47,7 +50,10 @@ async function solve(flags: SolveFlags, terminal: Terminal): Promise<void> {
   const start = performance.now();
   const point = network.linearize(golden.params, { inputs: golden.inputs, targets: golden.targets });
   const f = factor(point, {
-    matrix: flags.matrix as 'hessian' | 'gauss-newton', damping, method: flags.method as Method | 'auto', tolerance,
+    matrix: flags.matrix as 'hessian' | 'gauss-newton',
+    damping,
+    method: flags.method as Method | 'auto',
+    tolerance,
   });
   try {
     const { x, residual, status } = f.solve(point.gradient);
@@ -60,10 +66,13 @@ async function solve(flags: SolveFlags, terminal: Terminal): Promise<void> {
       return;
     }
     const rows: [string, string][] = [
-      ['parameters', formatCount(network.parameterCount)], ['method', `${method} (${f.reason})`], ['status', status],
+      ['parameters', formatCount(network.parameterCount)],
+      ['method', `${method} (${f.reason})`],
+      ['status', status],
       ['residual', formatNumber(residual)],
       ['inertia', `${inertia.positive} positive, ${inertia.negative} negative, ${inertia.zero} zero`],
-      ['log|det|', String(logAbsDet)], ['seconds', formatNumber(seconds)],
+      ['log|det|', String(logAbsDet)],
+      ['seconds', formatNumber(seconds)],
       ...(flags.out === undefined ? [] : [['written to', flags.out] as [string, string]]),
     ];
     terminal.out(`${rows.map(([name, value]) => `${name.padEnd(11)} ${value}`).join('\n')}\n`);

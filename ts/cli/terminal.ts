@@ -52,6 +52,9 @@ export function formatTable(header: readonly string[], rows: readonly (readonly 
   const widths = header.map((title, j) => Math.max(title.length, ...rows.map((row) => row[j].length)));
   const right = header.map((_, j) => rows.every((row) => /^[-+]?[\d.]|^-$|^inf$/.test(row[j])));
   const line = (cells: readonly string[]): string =>
-    cells.map((cell, j) => (right[j] ? cell.padStart(widths[j]) : cell.padEnd(widths[j]))).join('   ').trimEnd();
+    cells
+      .map((cell, j) => (right[j] ? cell.padStart(widths[j]) : cell.padEnd(widths[j])))
+      .join('   ')
+      .trimEnd();
   return [line(header), widths.map((width) => '-'.repeat(width)).join('   '), ...rows.map(line)].join('\n');
 }

@@ -58,11 +58,14 @@ async function train(command: Command, terminal: Terminal): Promise<number> {
   let session: TrainingSession;
   if (resume !== undefined) {
     if (out !== undefined) throw new RangeError('train: --out cannot change in a resumed run');
-    if (command.opts<{ config?: string }>().config !== undefined) throw new RangeError('train: --config and --resume exclude each other');
+    if (command.opts<{ config?: string }>().config !== undefined)
+      throw new RangeError('train: --config and --resume exclude each other');
     session = await TrainingSession.resume(resume, givenSettings(command));
   } else {
     const settings = await collectSettings(command);
-    const name = [settings.data ?? 'spirals', settings.optimizer ?? optimizerNames[0]].filter((part) => typeof part === 'string').join('-');
+    const name = [settings.data ?? 'spirals', settings.optimizer ?? optimizerNames[0]]
+      .filter((part) => typeof part === 'string')
+      .join('-');
     session = await TrainingSession.start(settings, out ?? freeRunFolder(name));
   }
   const { settings, experiment, folder } = session;
@@ -70,15 +73,19 @@ async function train(command: Command, terminal: Terminal): Promise<number> {
   const silent = quiet || json;
   // Named even where nothing else is: data that were left out change what the result means.
   for (const { path, reason } of problem.broken.slice(0, 10)) terminal.err(`warning: left out ${path}: ${reason}\n`);
-  if (problem.broken.length > 10) terminal.err(`warning: left out ${problem.broken.length - 10} more image files that do not decode\n`);
+  if (problem.broken.length > 10)
+    terminal.err(`warning: left out ${problem.broken.length - 10} more image files that do not decode\n`);
   if (!silent) {
     terminal.err(
       `${problem.train.name}: ${formatCount(problem.train.samples)} samples of ${network.inputs} | ${network.layers.length} layers, ` +
         `${formatCount(network.parameterCount)} parameters | ${settings.optimizer as string} | ${folder.path}` +
-        (session.startStep > 0 ? ` | from step ${formatCount(session.startStep)}` : '') + '\n',
+        (session.startStep > 0 ? ` | from step ${formatCount(session.startStep)}` : '') +
+        '\n',
     );
   }
-  const interrupt = catchInterrupts((name) => terminal.err(`\n${name}: stopping after this step, writing a checkpoint ...\n`));
+  const interrupt = catchInterrupts((name) =>
+    terminal.err(`\n${name}: stopping after this step, writing a checkpoint ...\n`),
+  );
   const progress = new Progress(terminal, silent);
   const budget = buildBudget(settings);
   const title = settings.optimizer as string;
@@ -97,7 +104,9 @@ async function train(command: Command, terminal: Terminal): Promise<number> {
   if (end === null) return exitCodes.failure;
   const code = interrupt.code();
   if (end.reason === 'aborted' && code !== null) {
-    terminal.err(`interrupted at step ${formatCount(end.step)}; checkpoint written. Go on with:\n  deep-hessian train --resume ${folder.path}\n`);
+    terminal.err(
+      `interrupted at step ${formatCount(end.step)}; checkpoint written. Go on with:\n  deep-hessian train --resume ${folder.path}\n`,
+    );
     return code;
   }
   const report = await writeRunReport(folder.path);

@@ -10,7 +10,7 @@
  */
 import { checkKeys, checkNonNegative, checkObject, checkPositive, failRange } from '../checks.js';
 import { kernels } from '../native/index.js';
-import type { Network } from '../network/network.js';
+import type { Network } from '../derivatives/network.js';
 import type { Batch } from '../network/batch.js';
 import { clipByNorm } from './clipping.js';
 import { stateCount, stateVector, type Optimizer, type OptimizerState, type StepReport } from './optimizer.js';
@@ -43,7 +43,11 @@ class Adam implements Optimizer {
   private readonly schedule: Schedule;
   private steps = 0;
 
-  constructor(readonly name: 'adam' | 'adamw', private readonly network: Network, private readonly options: Settings) {
+  constructor(
+    readonly name: 'adam' | 'adamw',
+    private readonly network: Network,
+    private readonly options: Settings,
+  ) {
     const n = network.parameterCount;
     this.gradient = new Float64Array(n);
     this.m = new Float64Array(n);
@@ -64,8 +68,18 @@ class Adam implements Optimizer {
     this.before.set(params);
     const t = ++this.steps;
     kernels.adamStep(
-      n, params, this.gradient, this.m, this.v, rate, beta1, beta2,
-      1 - Math.pow(beta1, t), 1 - Math.pow(beta2, t), epsilon, decoupled ? weightDecay : 0,
+      n,
+      params,
+      this.gradient,
+      this.m,
+      this.v,
+      rate,
+      beta1,
+      beta2,
+      1 - Math.pow(beta1, t),
+      1 - Math.pow(beta2, t),
+      epsilon,
+      decoupled ? weightDecay : 0,
     );
     kernels.axpy(n, -1, params, 0, this.before, 0);
     return { loss, accepted: true, stepNorm: Math.sqrt(kernels.dot(n, this.before, 0, this.before, 0)), rate };
@@ -91,7 +105,10 @@ function create(operation: string, name: 'adam' | 'adamw', network: Network, opt
   const { rate = 1e-3, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, clipNorm, schedule } = given;
   const { weightDecay = name === 'adamw' ? 0.01 : 0 } = given;
   checkPositive(operation, 'options.rate', rate);
-  for (const [key, beta] of [['beta1', beta1], ['beta2', beta2]] as const) {
+  for (const [key, beta] of [
+    ['beta1', beta1],
+    ['beta2', beta2],
+  ] as const) {
     checkNonNegative(operation, `options.${key}`, beta);
     if (beta >= 1) failRange(operation, `options.${key}`, 'a number in [0, 1)', beta);
   }

@@ -3,7 +3,7 @@
  * updated in place; a batch is what `Network.batch` returns.
  */
 import { checkObject, checkVector, failRange, failType } from '../checks.js';
-import type { Network } from '../network/network.js';
+import type { Network } from '../derivatives/network.js';
 import type { Batch } from '../network/batch.js';
 
 /** What one step did. Optimizers add figures of their own, which travel into the metrics. */

@@ -10,7 +10,7 @@
  */
 import { checkBoolean, checkKeys, checkNonNegative, checkObject, checkPositive, failRange } from '../checks.js';
 import { kernels, No, Yes } from '../native/index.js';
-import type { Network } from '../network/network.js';
+import type { Network } from '../derivatives/network.js';
 import type { Batch } from '../network/batch.js';
 import { clipByNorm } from './clipping.js';
 import { stateCount, stateVector, type Optimizer, type OptimizerState, type StepReport } from './optimizer.js';
@@ -39,7 +39,10 @@ class Sgd implements Optimizer {
   private readonly schedule: Schedule;
   private steps = 0;
 
-  constructor(private readonly network: Network, private readonly options: Required<Omit<SgdOptions, 'clipNorm' | 'schedule'>> & SgdOptions) {
+  constructor(
+    private readonly network: Network,
+    private readonly options: Required<Omit<SgdOptions, 'clipNorm' | 'schedule'>> & SgdOptions,
+  ) {
     const n = network.parameterCount;
     this.gradient = new Float64Array(n);
     this.velocity = new Float64Array(n);
@@ -90,7 +93,8 @@ export function createSgd(network: Network, options: SgdOptions = {}): Optimizer
   checkNonNegative(operation, 'options.momentum', momentum);
   if (momentum >= 1) failRange(operation, 'options.momentum', 'a number in [0, 1)', momentum);
   checkBoolean(operation, 'options.nesterov', nesterov);
-  if (nesterov && momentum === 0) failRange(operation, 'options.momentum', 'a momentum > 0 (nesterov needs one)', momentum);
+  if (nesterov && momentum === 0)
+    failRange(operation, 'options.momentum', 'a momentum > 0 (nesterov needs one)', momentum);
   checkNonNegative(operation, 'options.weightDecay', weightDecay);
   if (clipNorm !== undefined) checkPositive(operation, 'options.clipNorm', clipNorm);
   return new Sgd(network, { rate, momentum, nesterov, weightDecay, clipNorm, schedule });

@@ -60,7 +60,8 @@ function encodeNumbers(value: unknown): unknown {
     return Number.isFinite(value) ? value : { $number: String(value) };
   }
   if (Array.isArray(value)) return value.map(encodeNumbers);
-  if (ArrayBuffer.isView(value)) throw new TypeError('writeCheckpoint: expected plain data in the header, received a typed array');
+  if (ArrayBuffer.isView(value))
+    throw new TypeError('writeCheckpoint: expected plain data in the header, received a typed array');
   if (typeof value === 'object' && value !== null) {
     return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, encodeNumbers(inner)]));
   }
@@ -68,7 +69,10 @@ function encodeNumbers(value: unknown): unknown {
 }
 
 const specialNumbers: ReadonlyMap<unknown, number> = new Map<unknown, number>([
-  ['-0', -0], ['NaN', Number.NaN], ['Infinity', Infinity], ['-Infinity', -Infinity],
+  ['-0', -0],
+  ['NaN', Number.NaN],
+  ['Infinity', Infinity],
+  ['-Infinity', -Infinity],
 ]);
 
 function decodeNumbers(value: unknown): unknown {
@@ -89,7 +93,10 @@ export function encodeCheckpoint(checkpoint: Checkpoint): Uint8Array {
   const { state } = checkpoint;
   const vectors: [string, Float64Array][] = [
     ['params', state.params],
-    ...Object.entries(state.optimizer.vectors).map(([name, values]): [string, Float64Array] => [`optimizer.${name}`, values]),
+    ...Object.entries(state.optimizer.vectors).map(([name, values]): [string, Float64Array] => [
+      `optimizer.${name}`,
+      values,
+    ]),
   ];
   let elements = 0;
   const tensors = vectors.map(([name, values]) => {
@@ -148,7 +155,12 @@ function readWhole(path: string): Buffer {
   try {
     file = openSync(path, 'r');
   } catch (error) {
-    throw new DeepHessianError('io', `${path}: cannot open the checkpoint (${(error as Error).message})`, { path }, { cause: error });
+    throw new DeepHessianError(
+      'io',
+      `${path}: cannot open the checkpoint (${(error as Error).message})`,
+      { path },
+      { cause: error },
+    );
   }
   try {
     const { size } = fstatSync(file);
@@ -156,7 +168,12 @@ function readWhole(path: string): Buffer {
     readSync(file, start, 0, start.length, 0);
     // The magic is looked at before the rest is read, so that a huge foreign file costs nothing.
     if (size < prefixBytes || start.toString('latin1', 0, 8) !== magic) {
-      bad(path, size < prefixBytes ? `expected at least ${prefixBytes} bytes, received ${size}` : `expected it to begin with '${magic}'`);
+      bad(
+        path,
+        size < prefixBytes
+          ? `expected at least ${prefixBytes} bytes, received ${size}`
+          : `expected it to begin with '${magic}'`,
+      );
     }
     const bytes = Buffer.alloc(size);
     let done = 0;
@@ -168,7 +185,12 @@ function readWhole(path: string): Buffer {
     return bytes;
   } catch (error) {
     if (error instanceof DeepHessianError) throw error;
-    throw new DeepHessianError('io', `${path}: cannot read the checkpoint (${(error as Error).message})`, { path }, { cause: error });
+    throw new DeepHessianError(
+      'io',
+      `${path}: cannot read the checkpoint (${(error as Error).message})`,
+      { path },
+      { cause: error },
+    );
   } finally {
     closeSync(file);
   }
@@ -189,14 +211,16 @@ export function decodeCheckpoint(bytes: Buffer, path = 'checkpoint'): Checkpoint
   }
   const end = bytes.length - checksumBytes;
   const checksum = createHash('sha256').update(bytes.subarray(0, end)).digest();
-  if (!checksum.equals(bytes.subarray(end))) bad(path, 'its checksum does not match its content (truncated or damaged)');
+  if (!checksum.equals(bytes.subarray(end)))
+    bad(path, 'its checksum does not match its content (truncated or damaged)');
 
   const header = parseHeader(bytes.toString('utf8', prefixBytes, tensorStart), path);
   const tensors = readTensors(header.tensors, bytes, tensorStart, end, path);
   const params = tensors.get('params');
   if (params === undefined) bad(path, "expected a tensor named 'params'");
   const vectors: Record<string, Float64Array> = {};
-  for (const [name, values] of tensors) if (name.startsWith('optimizer.')) vectors[name.slice('optimizer.'.length)] = values;
+  for (const [name, values] of tensors)
+    if (name.startsWith('optimizer.')) vectors[name.slice('optimizer.'.length)] = values;
 
   return {
     config: record(header.config, 'config', path),
@@ -216,7 +240,8 @@ function parseHeader(text: string, path: string): Header {
   try {
     parsed = decodeNumbers(
       JSON.parse(text, (key, value: unknown) => {
-        if (key === '__proto__' || key === 'constructor' || key === 'prototype') throw new Error(`forbidden key '${key}'`);
+        if (key === '__proto__' || key === 'constructor' || key === 'prototype')
+          throw new Error(`forbidden key '${key}'`);
         return value;
       }),
     );
@@ -237,7 +262,13 @@ function record(value: unknown, name: string, path: string): Record<string, unkn
   return value;
 }
 
-function readTensors(directory: unknown, bytes: Buffer, start: number, end: number, path: string): Map<string, Float64Array> {
+function readTensors(
+  directory: unknown,
+  bytes: Buffer,
+  start: number,
+  end: number,
+  path: string,
+): Map<string, Float64Array> {
   if (!Array.isArray(directory)) bad(path, 'expected a list of tensors in its header');
   const available = (end - start) / 8;
   const tensors = new Map<string, Float64Array>();
@@ -248,8 +279,17 @@ function readTensors(directory: unknown, bytes: Buffer, start: number, end: numb
       bad(path, `unexpected tensor name ${JSON.stringify(name)}`);
     }
     // Tensors lie one after another without gaps, so one comparison bounds them all.
-    if (typeof length !== 'number' || !Number.isInteger(length) || length < 0 || offset !== expected || expected + length > available) {
-      bad(path, `tensor '${name}' does not fit the file (offset ${String(offset)}, length ${String(length)}, ${available} elements stored)`);
+    if (
+      typeof length !== 'number' ||
+      !Number.isInteger(length) ||
+      length < 0 ||
+      offset !== expected ||
+      expected + length > available
+    ) {
+      bad(
+        path,
+        `tensor '${name}' does not fit the file (offset ${String(offset)}, length ${String(length)}, ${available} elements stored)`,
+      );
     }
     const copy = new Uint8Array(8 * length);
     copy.set(bytes.subarray(start + 8 * expected, start + 8 * (expected + length)));
@@ -276,7 +316,8 @@ function readCounters(value: unknown, path: string): Counters {
     }
   }
   for (const name of ['loss', 'smoothedLoss'] as const) {
-    if (typeof counters[name] !== 'number') bad(path, `expected a number for counters.${name}, received ${String(counters[name])}`);
+    if (typeof counters[name] !== 'number')
+      bad(path, `expected a number for counters.${name}, received ${String(counters[name])}`);
   }
   return counters as unknown as Counters;
 }

@@ -67,7 +67,15 @@ export interface Comparison {
   settings: Settings;
   seeds: number[];
   /** network and data in words */
-  problem: { data: string; samples: number; features: number; outputs: number; parameters: number; layers: number; batch: string };
+  problem: {
+    data: string;
+    samples: number;
+    features: number;
+    outputs: number;
+    parameters: number;
+    layers: number;
+    batch: string;
+  };
   methods: MethodSummary[];
   runs: RunResult[];
 }
@@ -75,7 +83,15 @@ export interface Comparison {
 /** Progress of a comparison. */
 export type CompareEvent =
   | { type: 'run'; index: number; total: number; label: string; rate: number | null; seed: number; event: TrainEvent }
-  | { type: 'diverged'; index: number; total: number; label: string; rate: number | null; seed: number; message: string };
+  | {
+      type: 'diverged';
+      index: number;
+      total: number;
+      label: string;
+      rate: number | null;
+      seed: number;
+      message: string;
+    };
 
 /** The middle of the sorted values; the mean of the two middle ones for an even count. */
 export function median(values: readonly number[]): number {
@@ -102,13 +118,23 @@ export function planComparison(
     labels.add(label);
     const own = { ...contestant.settings };
     const tunable = entry.options.some((option) => option.flag === 'lr') && own.lr === undefined;
-    const rates: readonly (number | null)[] = contestant.rates ?? (tunable && entry.rateGrid.length > 0 ? entry.rateGrid : [null]);
+    const rates: readonly (number | null)[] =
+      contestant.rates ?? (tunable && entry.rateGrid.length > 0 ? entry.rateGrid : [null]);
     // Settings for all methods reach those that know them: a comparison with --damping concerns the damped methods only.
-    const shared = Object.fromEntries(Object.entries(optimizerSettings(common)).filter(([flag]) => entry.options.some((o) => o.flag === flag)));
+    const shared = Object.fromEntries(
+      Object.entries(optimizerSettings(common)).filter(([flag]) => entry.options.some((o) => o.flag === flag)),
+    );
     const run = Object.fromEntries(Object.entries(common).filter(([flag]) => !(flag in optimizerSettings(common))));
     for (const rate of rates) {
       for (const seed of seeds) {
-        const settings = resolveSettings({ ...run, ...shared, ...own, ...(rate === null ? {} : { lr: rate }), optimizer: contestant.optimizer, seed });
+        const settings = resolveSettings({
+          ...run,
+          ...shared,
+          ...own,
+          ...(rate === null ? {} : { lr: rate }),
+          optimizer: contestant.optimizer,
+          seed,
+        });
         plan.push({ label, rate: rate ?? (typeof own.lr === 'number' ? own.lr : null), seed, settings });
       }
     }
@@ -145,18 +171,43 @@ export async function* compare(
     const experiment = await buildExperiment(settings, problem);
     const { network, source } = experiment;
     described ??= {
-      data: problem.train.name, samples: problem.train.samples, features: network.inputs, outputs: network.outputs,
-      parameters: network.parameterCount, layers: network.layers.length,
-      batch: settings['fixed-batch'] === true ? `one fixed batch of ${Math.min(settings['batch-size'] as number, problem.train.samples)}`
-        : settings['full-batch'] === true ? 'full batch' : `shuffled batches of ${settings['batch-size'] as number}`,
+      data: problem.train.name,
+      samples: problem.train.samples,
+      features: network.inputs,
+      outputs: network.outputs,
+      parameters: network.parameterCount,
+      layers: network.layers.length,
+      batch:
+        settings['fixed-batch'] === true
+          ? `one fixed batch of ${Math.min(settings['batch-size'] as number, problem.train.samples)}`
+          : settings['full-batch'] === true
+            ? 'full batch'
+            : `shuffled batches of ${settings['batch-size'] as number}`,
     };
     const trainer = new Trainer({
-      network, params: experiment.params, optimizer: experiment.optimizer, source, budget: buildBudget(settings),
-      evaluate: experiment.evaluate, evaluateEverySeconds: settings['evaluate-every'] as number, heartbeat: 0.1, ...(signal === undefined ? {} : { signal }),
+      network,
+      params: experiment.params,
+      optimizer: experiment.optimizer,
+      source,
+      budget: buildBudget(settings),
+      evaluate: experiment.evaluate,
+      evaluateEverySeconds: settings['evaluate-every'] as number,
+      heartbeat: 0.1,
+      ...(signal === undefined ? {} : { signal }),
     });
     const result: RunResult = {
-      label, optimizer: settings.optimizer as string, rate, seed, loss: Infinity, steps: 0, accepted: 0, rejected: 0,
-      seconds: 0, reason: 'diverged', sets: {}, curve: [],
+      label,
+      optimizer: settings.optimizer as string,
+      rate,
+      seed,
+      loss: Infinity,
+      steps: 0,
+      accepted: 0,
+      rejected: 0,
+      seconds: 0,
+      reason: 'diverged',
+      sets: {},
+      curve: [],
     };
     try {
       for await (const event of trainer.run()) {
@@ -250,10 +301,14 @@ export function summarize(runs: readonly RunResult[]): MethodSummary[] {
       }
     }
     return {
-      label, optimizer: best.group[0].optimizer, rate: best.rate,
+      label,
+      optimizer: best.group[0].optimizer,
+      rate: best.rate,
       loss: { median: best.loss, minimum: Math.min(...losses), maximum: Math.max(...losses) },
-      steps, secondsPerStep: median(best.group.map((run) => run.seconds / Math.max(1, run.steps))),
-      sets, rates: byRate.filter((entry) => entry.rate !== null).map(({ rate, loss }) => ({ rate: rate as number, loss })),
+      steps,
+      secondsPerStep: median(best.group.map((run) => run.seconds / Math.max(1, run.steps))),
+      sets,
+      rates: byRate.filter((entry) => entry.rate !== null).map(({ rate, loss }) => ({ rate: rate as number, loss })),
     };
   });
 }

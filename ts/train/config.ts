@@ -13,7 +13,7 @@ import { dataNames, fileNames, folderNames, generatedNames } from '../data/load.
 import { DeepHessianError } from '../errors.js';
 import { activationCodes } from '../native/kernels.js';
 import { checkOption, type OptionSpec, type OptionValue } from '../optimize/option-schema.js';
-import { allOptimizerFlags, optimizerEntry, optimizerNames } from '../optimize/registry.js';
+import { allOptimizerFlags, optimizerEntry, optimizerNames, resolveOptimizerSettings } from '../optimize/registry.js';
 
 /** An option of the run, under a heading of the help text. */
 export interface RunOption extends OptionSpec {
@@ -161,7 +161,10 @@ export const runOptions: readonly RunOption[] = [
 
   option('Run', 'threads', 'integer', 'BLAS threads', { minimum: 1, maximum: 1024, default: 1 }),
   option('Run', 'device', 'choice', 'where the work is done', { choices: ['cpu'], default: 'cpu' }),
-  option('Run', 'evaluate-every', 'number', 'seconds of optimizer time between evaluations', { above: 0, default: 0.5 }),
+  option('Run', 'evaluate-every', 'number', 'seconds of optimizer time between evaluations', {
+    above: 0,
+    default: 0.5,
+  }),
   option('Run', 'checkpoint-every', 'number', 'seconds between checkpoints', { above: 0, default: 30 }),
 ];
 
@@ -170,16 +173,20 @@ const optionsByFlag: ReadonlyMap<string, OptionSpec> = new Map<string, OptionSpe
   ...runOptions.map((spec): [string, OptionSpec] => [spec.flag, spec]),
 ]);
 
+const runFlags: ReadonlySet<string> = new Set(runOptions.map((spec) => spec.flag));
+
 /** Every flag that a configuration may hold. */
 export const configFlags: readonly string[] = [...optionsByFlag.keys()];
 
 /** The settings of the optimizer among all settings. */
 export function optimizerSettings(settings: Settings): Settings {
-  const runFlags = new Set(runOptions.map((spec) => spec.flag));
   return Object.fromEntries(Object.entries(settings).filter(([flag]) => !runFlags.has(flag)));
 }
 
-/** Checks every key and value of a configuration; unknown keys are named, with the nearest known one. */
+/**
+ * Checks every key of a configuration (unknown ones are named, with the nearest known one) and the values of the run's own
+ * options; those of the optimizer are checked when the optimizer is resolved.
+ */
 export function checkSettings(operation: string, settings: Record<string, unknown>): Settings {
   checkObject(operation, 'configuration', settings);
   const checked: Settings = {};
@@ -192,13 +199,9 @@ export function checkSettings(operation: string, settings: Record<string, unknow
         `${operation}: unknown option '${flag}'${near === null ? '' : `, did you mean '${near}'?`}; allowed: ${configFlags.join(', ')}`,
       );
     }
-    if (spec.type === 'schedule') {
-      // Checked here, but kept in its short text form: that is what files and reports show.
-      checkOption(operation, spec, value);
-      checked[flag] = value as OptionValue;
-    } else {
-      checked[flag] = checkOption(operation, spec, value);
-    }
+    if (runFlags.has(flag)) checked[flag] = checkOption(operation, spec, value);
+    // Optimizers that share a flag may allow different values: their own tables check it once the optimizer is known.
+    else checked[flag] = value as OptionValue;
   }
   return checked;
 }
@@ -276,26 +279,14 @@ export function resolveSettings(given: Record<string, unknown>): Settings {
     throw new RangeError(`${operation}: expected --file with --data ${data}, received none`);
   }
   // The optimizer's own options are checked now, before any data is read.
-  resolveOptimizer(resolved);
+  const entry = optimizerEntry(resolved.optimizer as string);
+  resolveOptimizerSettings(entry, optimizerSettings(resolved));
   if (resolved['fixed-batch'] !== true && resolved['full-batch'] !== true) {
-    for (const spec of optimizerEntry(resolved.optimizer as string).options) {
+    for (const spec of entry.options) {
       if (spec.streamDefault !== undefined) resolved[spec.flag] ??= spec.streamDefault;
     }
   }
   return resolved;
-}
-
-/** Checks the optimizer's settings among `settings` against its own table. */
-function resolveOptimizer(settings: Settings): void {
-  const entry = optimizerEntry(settings.optimizer as string);
-  for (const flag of Object.keys(optimizerSettings(settings))) {
-    if (entry.options.some((spec) => spec.flag === flag)) continue;
-    const others = allOptimizerFlags().find((known) => known.spec.flag === flag)?.optimizers ?? [];
-    throw new RangeError(
-      `optimizer '${entry.name}': unknown option --${flag} (it belongs to: ${others.join(', ')}); ` +
-        `allowed: ${entry.options.map((spec) => `--${spec.flag}`).join(', ')}`,
-    );
-  }
 }
 
 /** Reads a JSON or YAML configuration file, by its extension (.json, .yaml, .yml). */

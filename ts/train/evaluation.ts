@@ -49,7 +49,8 @@ export function createEvaluator(
   for (let from = 0; from < samples; from += chunk) {
     const to = Math.min(from + chunk, samples);
     const inputs = dataset.inputs.subarray(from * features, to * features);
-    const targets = labels !== null ? labels.subarray(from, to) : (values as Float64Array).subarray(from * outputs, to * outputs);
+    const targets =
+      labels !== null ? labels.subarray(from, to) : (values as Float64Array).subarray(from * outputs, to * outputs);
     parts.push({ inputs, batch: network.batch({ inputs, targets: networkTargets(network, targets) }), from, to });
   }
   return (params) => {

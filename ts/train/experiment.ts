@@ -40,13 +40,24 @@ export function datasetRequest(settings: Settings): LoadOptions {
   };
   // resolveSettings has refused options that do not belong to the data, so what is there may be passed on.
   for (const [flag, name] of [
-    ['limit', 'limit'], ['data-dir', 'dataDir'], ['image-size', 'imageSize'], ['grey', 'grey'], ['normalise', 'normalise'],
-    ['file', 'file'], ['test-file', 'testFile'], ['points', 'points'], ['noise', 'noise'],
-  ] as const) pass(flag, name);
+    ['limit', 'limit'],
+    ['data-dir', 'dataDir'],
+    ['image-size', 'imageSize'],
+    ['grey', 'grey'],
+    ['normalise', 'normalise'],
+    ['file', 'file'],
+    ['test-file', 'testFile'],
+    ['points', 'points'],
+    ['noise', 'noise'],
+  ] as const)
+    pass(flag, name);
   if ((settings.validation as number) > 0) request.testFraction = settings.validation;
   if (data === 'images') request.images = { fit: settings.fit, broken: settings.broken };
   if (data === 'npy') {
-    request.npy = { task: settings.task, ...(settings['targets-file'] === undefined ? {} : { targetsFile: settings['targets-file'] }) };
+    request.npy = {
+      task: settings.task,
+      ...(settings['targets-file'] === undefined ? {} : { targetsFile: settings['targets-file'] }),
+    };
   }
   if (data === 'csv') {
     const csv: Record<string, unknown> = { task: settings.task, missing: settings.missing };
@@ -67,7 +78,8 @@ function columnList(text: string): (string | number)[] {
 export async function loadProblem(settings: Settings): Promise<Problem> {
   const { train, test, standardisation, schema, channels, broken } = await loadDataset(datasetRequest(settings));
   // A part that was split off for want of a test set is not called one.
-  const heldOut: Record<string, Dataset> = test === null ? {} : { [test.name.endsWith('(validation)') ? 'validation' : 'test']: test };
+  const heldOut: Record<string, Dataset> =
+    test === null ? {} : { [test.name.endsWith('(validation)') ? 'validation' : 'test']: test };
   return { train, heldOut, standardisation, schema, channels, broken };
 }
 
@@ -78,7 +90,9 @@ export function buildNetwork(settings: Settings, train: Dataset): Network {
   const units = settings['hidden-dim'] as number;
   const loss = (settings.loss as LossName | undefined) ?? (train.labels === null ? 'mse' : 'cross-entropy');
   if (loss === 'cross-entropy' && train.labels === null) {
-    throw new RangeError(`train: expected a loss for values (mse or binary-cross-entropy) for --loss, received ${loss} with data '${train.name}'`);
+    throw new RangeError(
+      `train: expected a loss for values (mse or binary-cross-entropy) for --loss, received ${loss} with data '${train.name}'`,
+    );
   }
   const outputs = loss === 'binary-cross-entropy' && train.labels !== null && train.outputs === 2 ? 1 : train.outputs;
   const layers: LayerSpec[] = [];
@@ -128,7 +142,11 @@ export function buildSource(settings: Settings, network: Network, train: Dataset
 const sampledEvaluation = 2000;
 
 /** Loss and accuracy (or root mean squared error) on the training samples and every held-out set. */
-export function buildEvaluator(network: Network, train: Dataset, problem: Problem): (params: Float64Array, final: boolean) => Evaluations {
+export function buildEvaluator(
+  network: Network,
+  train: Dataset,
+  problem: Problem,
+): (params: Float64Array, final: boolean) => Evaluations {
   const valueScale = problem.standardisation?.values?.scale;
   const options = valueScale === undefined ? {} : { valueScale };
   const sets = Object.entries({ train, ...problem.heldOut }).map(([name, dataset]) => {

@@ -26,23 +26,34 @@ export function figure(value: number | undefined, digits = 4): string {
 
 /** JSON that cannot end the script element it lies in. */
 export function embeddedJson(value: unknown): string {
-  return JSON.stringify(value).replace(/</g, '\\u003c').replace(/\u2028/g, '\\u2028').replace(/\u2029/g, '\\u2029');
+  return JSON.stringify(value)
+    .replace(/</g, '\\u003c')
+    .replace(/\u2028/g, '\\u2028')
+    .replace(/\u2029/g, '\\u2029');
 }
 
 function table(header: readonly string[], rows: readonly (readonly string[])[], highlight = -1): string {
   const numeric = header.map((_, j) => rows.every((row) => /^[-+]?[\d.,]|^-$|^diverged$/.test(row[j])));
-  const cell = (tag: string, text: string, j: number): string => `<${tag}${numeric[j] ? ' class="number"' : ''}>${escapeHtml(text)}</${tag}>`;
+  const cell = (tag: string, text: string, j: number): string =>
+    `<${tag}${numeric[j] ? ' class="number"' : ''}>${escapeHtml(text)}</${tag}>`;
   return (
     `<div class="scroll"><table><thead><tr>${header.map((text, j) => cell('th', text, j)).join('')}</tr></thead><tbody>` +
-    rows.map((row, i) => `<tr${i === highlight ? ' class="best"' : ''}>${row.map((text, j) => cell('td', text, j)).join('')}</tr>`).join('') +
+    rows
+      .map(
+        (row, i) =>
+          `<tr${i === highlight ? ' class="best"' : ''}>${row.map((text, j) => cell('td', text, j)).join('')}</tr>`,
+      )
+      .join('') +
     '</tbody></table></div>'
   );
 }
 
 function definitions(values: Readonly<Record<string, unknown>>): string {
-  const text = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value) ?? '');
-  return `<dl>${Object.entries(values).filter(([, value]) => value !== undefined && value !== null)
-    .map(([name, value]) => `<div><dt>${escapeHtml(name)}</dt><dd>${escapeHtml(text(value))}</dd></div>`).join('')}</dl>`;
+  const text = (value: unknown): string => (typeof value === 'string' ? value : (JSON.stringify(value) ?? ''));
+  return `<dl>${Object.entries(values)
+    .filter(([, value]) => value !== undefined && value !== null)
+    .map(([name, value]) => `<div><dt>${escapeHtml(name)}</dt><dd>${escapeHtml(text(value))}</dd></div>`)
+    .join('')}</dl>`;
 }
 
 function environmentTable(environment: Environment): string {
@@ -86,7 +97,8 @@ function figureNames(sets: readonly Record<string, Record<string, number>>[]): [
   const names = new Map<string, [string, string]>();
   for (const figures of sets) {
     for (const [set, values] of Object.entries(figures)) {
-      for (const name of Object.keys(values)) if (!(set === 'train' && name === 'loss')) names.set(`${set} ${name}`, [set, name]);
+      for (const name of Object.keys(values))
+        if (!(set === 'train' && name === 'loss')) names.set(`${set} ${name}`, [set, name]);
     }
   }
   return [...names.values()];
@@ -105,7 +117,9 @@ export function renderComparison(result: Comparison, environment: Environment): 
         const best = run.rate === method.rate;
         const first = best && run.seed === seeds[0];
         return {
-          name: first ? methodName(method) : `${method.label}, ${run.rate === null ? '' : `rate ${figure(run.rate, 2)}, `}seed ${run.seed}`,
+          name: first
+            ? methodName(method)
+            : `${method.label}, ${run.rate === null ? '' : `rate ${figure(run.rate, 2)}, `}seed ${run.seed}`,
           colour,
           faint: !first,
           // A step before the first one has no place on a logarithmic axis: steps count from 1 here.
@@ -116,7 +130,9 @@ export function renderComparison(result: Comparison, environment: Environment): 
   const damping: Series[] = methods.flatMap((method, colour) => {
     const run = runs.find((candidate) => candidate.label === method.label && candidate.rate === method.rate);
     const points = (run?.curve ?? []).filter((point) => point.damping !== undefined);
-    return points.length === 0 ? [] : [{ name: method.label, colour, points: points.map((p): [number, number] => [p.step, p.damping as number]) }];
+    return points.length === 0
+      ? []
+      : [{ name: method.label, colour, points: points.map((p): [number, number] => [p.step, p.damping as number]) }];
   });
   const names = figureNames(methods.map((method) => method.sets));
   const best = methods.reduce((a, b, i) => (b.loss.median < methods[a].loss.median ? i : a), 0);
@@ -132,30 +148,70 @@ export function renderComparison(result: Comparison, environment: Environment): 
     ...names.map(([set, name]) => shown(name, method.sets[set]?.[name])),
   ]);
   const header = [
-    'Method', 'Rate', seeds.length > 1 ? 'Median loss' : 'Final loss', ...(seeds.length > 1 ? ['Range'] : []), 'Times the best', 'Steps', 'Per step',
+    'Method',
+    'Rate',
+    seeds.length > 1 ? 'Median loss' : 'Final loss',
+    ...(seeds.length > 1 ? ['Range'] : []),
+    'Times the best',
+    'Steps',
+    'Per step',
     ...names.map(([set, name]) => `${set} ${name}`),
   ];
   const tuned = methods.filter((method) => method.rates.length > 1);
   const body = [
     `<section><h2>Result</h2>${table(header, rows, best)}`,
-    tuned.length === 0 ? '' : `<p class="note">${escapeHtml(tuned.map((method) => method.label).join(' and '))}: shown at the best of several learning rates, each of
+    tuned.length === 0
+      ? ''
+      : `<p class="note">${escapeHtml(tuned.map((method) => method.label).join(' and '))}: shown at the best of several learning rates, each of
 which had the full time; the time spent on the other rates is not counted. Faint lines are the other rates and seeds.</p>`,
     '</section>',
     `<section><h2>Curves</h2>${renderLegend(series('seconds'))}<div class="charts">`,
-    renderChart(series('seconds'), { title: 'Loss against time', xLabel: 'seconds of optimizer time', yLabel: 'training loss', xScale: 'log', yScale: 'log' }),
-    renderChart(series('step'), { title: 'Loss against steps', xLabel: 'steps', yLabel: 'training loss', xScale: 'log', yScale: 'log' }),
-    damping.length === 0 ? '' : renderChart(damping, { title: 'Damping', xLabel: 'steps', yLabel: 'damping', xScale: 'linear', yScale: 'log' }),
+    renderChart(series('seconds'), {
+      title: 'Loss against time',
+      xLabel: 'seconds of optimizer time',
+      yLabel: 'training loss',
+      xScale: 'log',
+      yScale: 'log',
+    }),
+    renderChart(series('step'), {
+      title: 'Loss against steps',
+      xLabel: 'steps',
+      yLabel: 'training loss',
+      xScale: 'log',
+      yScale: 'log',
+    }),
+    damping.length === 0
+      ? ''
+      : renderChart(damping, { title: 'Damping', xLabel: 'steps', yLabel: 'damping', xScale: 'linear', yScale: 'log' }),
     '</div></section>',
-    tuned.length === 0 ? '' : `<section><h2>Learning rates tried</h2>${table(['Method', 'Rate', 'Median final loss'],
-      tuned.flatMap((method) => method.rates.map(({ rate, loss }) => [method.label, figure(rate, 2), figure(loss)])))}</section>`,
-    `<section><h2>Every run</h2><details><summary>${runs.length} runs</summary>${table(['Method', 'Rate', 'Seed', 'Final loss', 'Steps', 'Rejected', 'Seconds', 'Ended by'],
-      runs.map((run) => [run.label, run.rate === null ? '-' : figure(run.rate, 2), String(run.seed), figure(run.loss), figure(run.steps), figure(run.rejected), figure(run.seconds, 3), run.reason]))}</details></section>`,
+    tuned.length === 0
+      ? ''
+      : `<section><h2>Learning rates tried</h2>${table(
+          ['Method', 'Rate', 'Median final loss'],
+          tuned.flatMap((method) =>
+            method.rates.map(({ rate, loss }) => [method.label, figure(rate, 2), figure(loss)]),
+          ),
+        )}</section>`,
+    `<section><h2>Every run</h2><details><summary>${runs.length} runs</summary>${table(
+      ['Method', 'Rate', 'Seed', 'Final loss', 'Steps', 'Rejected', 'Seconds', 'Ended by'],
+      runs.map((run) => [
+        run.label,
+        run.rate === null ? '-' : figure(run.rate, 2),
+        String(run.seed),
+        figure(run.loss),
+        figure(run.steps),
+        figure(run.rejected),
+        figure(run.seconds, 3),
+        run.reason,
+      ]),
+    )}</details></section>`,
     `<section><h2>Configuration</h2>${definitions(result.settings)}</section>`,
     `<section><h2>Environment</h2>${environmentTable(environment)}</section>`,
   ].join('\n');
   const subtitle =
     `${problem.data}: ${figure(problem.samples)} samples, ${problem.batch}. ${problem.layers} layers, ${figure(problem.parameters)} parameters.` +
-    (typeof seconds === 'number' ? ` ${figure(seconds)} seconds of optimizer time a run.` : '') + (seeds.length > 1 ? ` ${seeds.length} seeds.` : '');
+    (typeof seconds === 'number' ? ` ${figure(seconds)} seconds of optimizer time a run.` : '') +
+    (seeds.length > 1 ? ` ${seeds.length} seeds.` : '');
   return page('Optimizers at equal time', subtitle, body, result);
 }
 
@@ -178,41 +234,110 @@ export function renderRun({ config, environment, metrics }: RunRecord): string {
   const end = ends.length > 0 ? ends[ends.length - 1] : null;
   const names = figureNames(evaluations.map((event) => event.sets));
   const loss = (x: 'step' | 'seconds'): Series[] => [
-    { name: 'training loss', colour: 0, points: steps.map((event): [number, number] => [event[x], event.smoothedLoss]) },
-    ...names.filter(([, name]) => name === 'loss').map(([set, name], i): Series => ({
-      name: `${set} loss`, colour: i + 1, points: evaluations.map((event): [number, number] => [event[x], event.sets[set]?.[name] ?? NaN]),
-    })),
+    {
+      name: 'training loss',
+      colour: 0,
+      points: steps.map((event): [number, number] => [event[x], event.smoothedLoss]),
+    },
+    ...names
+      .filter(([, name]) => name === 'loss')
+      .map(([set, name], i): Series => ({
+        name: `${set} loss`,
+        colour: i + 1,
+        points: evaluations.map((event): [number, number] => [event[x], event.sets[set]?.[name] ?? NaN]),
+      })),
   ];
-  const further = names.filter(([, name]) => name !== 'loss').map(([set, name], i): Series => ({
-    name: `${set} ${name}`, colour: i, points: evaluations.map((event): [number, number] => [event.step, event.sets[set]?.[name] ?? NaN]),
-  }));
-  const damping: Series[] = [{
-    name: 'damping', colour: 0,
-    points: steps.flatMap((event): [number, number][] => (typeof event.figures.damping === 'number' ? [[event.step, event.figures.damping]] : [])),
-  }];
-  const lengths: Series[] = [{
-    name: 'step length', colour: 0,
-    points: steps.filter((event) => event.accepted).map((event): [number, number] => [event.step, event.stepNorm]),
-  }];
-  const rows: string[][] = end === null ? [] : [[
-    figure(end.loss), figure(end.step), figure(end.acceptedSteps), figure(end.rejectedSteps), `${figure(end.seconds, 3)} s`,
-    ...names.map(([set, name]) => shown(name, end.sets[set]?.[name])), end.reason,
-  ]];
-  const header = ['Final loss', 'Steps', 'Taken', 'Rejected', 'Time', ...names.map(([set, name]) => `${set} ${name}`), 'Ended by'];
+  const further = names
+    .filter(([, name]) => name !== 'loss')
+    .map(([set, name], i): Series => ({
+      name: `${set} ${name}`,
+      colour: i,
+      points: evaluations.map((event): [number, number] => [event.step, event.sets[set]?.[name] ?? NaN]),
+    }));
+  const damping: Series[] = [
+    {
+      name: 'damping',
+      colour: 0,
+      points: steps.flatMap((event): [number, number][] =>
+        typeof event.figures.damping === 'number' ? [[event.step, event.figures.damping]] : [],
+      ),
+    },
+  ];
+  const lengths: Series[] = [
+    {
+      name: 'step length',
+      colour: 0,
+      points: steps.filter((event) => event.accepted).map((event): [number, number] => [event.step, event.stepNorm]),
+    },
+  ];
+  const rows: string[][] =
+    end === null
+      ? []
+      : [
+          [
+            figure(end.loss),
+            figure(end.step),
+            figure(end.acceptedSteps),
+            figure(end.rejectedSteps),
+            `${figure(end.seconds, 3)} s`,
+            ...names.map(([set, name]) => shown(name, end.sets[set]?.[name])),
+            end.reason,
+          ],
+        ];
+  const header = [
+    'Final loss',
+    'Steps',
+    'Taken',
+    'Rejected',
+    'Time',
+    ...names.map(([set, name]) => `${set} ${name}`),
+    'Ended by',
+  ];
   const body = [
     `<section><h2>Result</h2>${end === null ? '<p class="note">The run has not ended.</p>' : table(header, rows)}</section>`,
     `<section><h2>Curves</h2>${renderLegend(loss('step'))}<div class="charts">`,
-    renderChart(loss('seconds'), { title: 'Loss against time', xLabel: 'seconds of optimizer time', yLabel: 'loss', xScale: 'log', yScale: 'log' }),
-    renderChart(loss('step'), { title: 'Loss against steps', xLabel: 'steps', yLabel: 'loss', xScale: 'log', yScale: 'log' }),
-    ...further.map((line) => renderChart([line], { title: line.name, xLabel: 'steps', yLabel: line.name, xScale: 'linear', yScale: line.name.endsWith('rmse') ? 'log' : 'linear' })),
-    damping[0].points.length === 0 ? '' : renderChart(damping, { title: 'Damping', xLabel: 'steps', yLabel: 'damping', xScale: 'linear', yScale: 'log' }),
-    renderChart(lengths, { title: 'Step length', xLabel: 'steps', yLabel: 'norm of the step', xScale: 'linear', yScale: 'log' }),
+    renderChart(loss('seconds'), {
+      title: 'Loss against time',
+      xLabel: 'seconds of optimizer time',
+      yLabel: 'loss',
+      xScale: 'log',
+      yScale: 'log',
+    }),
+    renderChart(loss('step'), {
+      title: 'Loss against steps',
+      xLabel: 'steps',
+      yLabel: 'loss',
+      xScale: 'log',
+      yScale: 'log',
+    }),
+    ...further.map((line) =>
+      renderChart([line], {
+        title: line.name,
+        xLabel: 'steps',
+        yLabel: line.name,
+        xScale: 'linear',
+        yScale: line.name.endsWith('rmse') ? 'log' : 'linear',
+      }),
+    ),
+    damping[0].points.length === 0
+      ? ''
+      : renderChart(damping, { title: 'Damping', xLabel: 'steps', yLabel: 'damping', xScale: 'linear', yScale: 'log' }),
+    renderChart(lengths, {
+      title: 'Step length',
+      xLabel: 'steps',
+      yLabel: 'norm of the step',
+      xScale: 'linear',
+      yScale: 'log',
+    }),
     '</div></section>',
     `<section><h2>Configuration</h2>${definitions(config)}</section>`,
     `<section><h2>Environment</h2>${environmentTable(environment)}</section>`,
   ].join('\n');
-  const subtitle = `${String(config.optimizer)} on ${String(config.data)}` +
-    (end === null ? '' : `: loss ${figure(end.loss)} after ${figure(end.step)} steps in ${figure(end.seconds, 3)} seconds of optimizer time`);
+  const subtitle =
+    `${String(config.optimizer)} on ${String(config.data)}` +
+    (end === null
+      ? ''
+      : `: loss ${figure(end.loss)} after ${figure(end.step)} steps in ${figure(end.seconds, 3)} seconds of optimizer time`);
   return page('Training run', subtitle, body, { config, metrics });
 }
 
@@ -239,6 +364,11 @@ function readJson(path: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new DeepHessianError('bad-file', `${path}: not valid JSON (${(error as Error).message})`, { path }, { cause: error });
+    throw new DeepHessianError(
+      'bad-file',
+      `${path}: not valid JSON (${(error as Error).message})`,
+      { path },
+      { cause: error },
+    );
   }
 }

@@ -36,7 +36,9 @@ export class RunFolder {
    */
   static create(path: string, config: Record<string, unknown>): RunFolder {
     if (existsSync(join(path, 'config.json'))) {
-      throw new DeepHessianError('io', `${path}: the folder holds a run already; choose another one, or resume it`, { path });
+      throw new DeepHessianError('io', `${path}: the folder holds a run already; choose another one, or resume it`, {
+        path,
+      });
     }
     const folder = new RunFolder(path);
     folder.make();
@@ -124,7 +126,8 @@ function scalarsOf(event: TrainEvent): Record<string, number> {
     values['train/loss'] = event.loss;
     values['train/step_norm'] = event.stepNorm;
     values['train/samples_per_second'] = event.samplesPerSecond;
-    for (const [name, value] of Object.entries(event.figures)) if (typeof value === 'number') values[`optimizer/${name}`] = value;
+    for (const [name, value] of Object.entries(event.figures))
+      if (typeof value === 'number') values[`optimizer/${name}`] = value;
   } else {
     for (const [set, figures] of Object.entries(event.sets)) {
       for (const [name, value] of Object.entries(figures)) values[`${set}/${name}`] = value;
@@ -152,10 +155,15 @@ export function readMetrics(path: string): (StepRecord | EvaluationRecord | EndR
   return lines.map((line, i) => {
     try {
       const value = JSON.parse(line) as TrainEvent;
-      if (!['step', 'evaluation', 'end'].includes(value.type) || !Number.isInteger(value.step)) throw new Error('not a record');
+      if (!['step', 'evaluation', 'end'].includes(value.type) || !Number.isInteger(value.step))
+        throw new Error('not a record');
       return value;
     } catch (error) {
-      throw new DeepHessianError('bad-file', `${path}: line ${i + 1} is not a record of a run (${(error as Error).message})`, { path });
+      throw new DeepHessianError(
+        'bad-file',
+        `${path}: line ${i + 1} is not a record of a run (${(error as Error).message})`,
+        { path },
+      );
     }
   });
 }
@@ -175,7 +183,9 @@ export function findCheckpoint(path: string): { checkpoint: Checkpoint; file: st
   if (!isFolder) return { checkpoint: readCheckpoint(path), file: path, folder: join(path, '..', '..') };
   const file = join(path, 'checkpoints', checkpointName);
   if (!existsSync(file)) {
-    const inside = existsSync(join(path, 'checkpoints')) ? readdirSync(join(path, 'checkpoints')).join(', ') || 'nothing' : 'no such folder';
+    const inside = existsSync(join(path, 'checkpoints'))
+      ? readdirSync(join(path, 'checkpoints')).join(', ') || 'nothing'
+      : 'no such folder';
     throw new DeepHessianError('io', `${path}: no checkpoint to resume from (checkpoints/: ${inside})`, { path });
   }
   return { checkpoint: readCheckpoint(file), file, folder: path };

@@ -13,7 +13,13 @@ import type { Checkpoint } from './checkpoint.js';
 
 /** Settings that a resumed run may change. */
 export const resumableFlags = [
-  'steps', 'epochs', 'time-budget', 'target-loss', 'threads', 'evaluate-every', 'checkpoint-every',
+  'steps',
+  'epochs',
+  'time-budget',
+  'target-loss',
+  'threads',
+  'evaluate-every',
+  'checkpoint-every',
 ] as const;
 
 export class TrainingSession {
@@ -47,10 +53,15 @@ export class TrainingSession {
     const { checkpoint, folder } = findCheckpoint(path);
     for (const flag of Object.keys(changes)) {
       if (!(resumableFlags as readonly string[]).includes(flag)) {
-        throw new RangeError(`resume: --${flag} cannot change in a resumed run; allowed: ${resumableFlags.map((f) => `--${f}`).join(', ')}`);
+        throw new RangeError(
+          `resume: --${flag} cannot change in a resumed run; allowed: ${resumableFlags.map((f) => `--${f}`).join(', ')}`,
+        );
       }
     }
-    const merged: Settings = { ...checkSettings(`resume ${path}`, checkpoint.config), ...checkSettings('resume', changes) };
+    const merged: Settings = {
+      ...checkSettings(`resume ${path}`, checkpoint.config),
+      ...checkSettings('resume', changes),
+    };
     // A time budget that was only filled in as a default does not outlive a new limit.
     if (changes.steps !== undefined || changes.epochs !== undefined) {
       if (changes['time-budget'] === undefined) delete merged['time-budget'];
@@ -61,9 +72,15 @@ export class TrainingSession {
     const { state } = checkpoint;
     const expected = JSON.stringify(experiment.network.toJSON());
     if (JSON.stringify(checkpoint.network) !== expected || state.params.length !== experiment.network.parameterCount) {
-      throw new DeepHessianError('bad-file', `${path}: the checkpoint's network is not the one its configuration and data give`, {
-        path, parameters: describe(state.params), expected: experiment.network.parameterCount,
-      });
+      throw new DeepHessianError(
+        'bad-file',
+        `${path}: the checkpoint's network is not the one its configuration and data give`,
+        {
+          path,
+          parameters: describe(state.params),
+          expected: experiment.network.parameterCount,
+        },
+      );
     }
     const run = RunFolder.resume(folder, state.counters.step);
     run.writeJson('config.json', settings);
@@ -85,8 +102,14 @@ export class TrainingSession {
     const { settings, experiment, folder } = this;
     const { network, params, optimizer, source, evaluate } = experiment;
     const trainer = new Trainer({
-      network, params, optimizer, source, budget: buildBudget(settings), evaluate,
-      evaluateEverySeconds: settings['evaluate-every'] as number, heartbeat: 0.1,
+      network,
+      params,
+      optimizer,
+      source,
+      budget: buildBudget(settings),
+      evaluate,
+      evaluateEverySeconds: settings['evaluate-every'] as number,
+      heartbeat: 0.1,
       ...(signal === undefined ? {} : { signal }),
     });
     if (this.stored !== null) trainer.restore(this.stored);
@@ -113,7 +136,12 @@ export class TrainingSession {
       folder.flush();
       if (error instanceof DeepHessianError && error.code === 'diverged' && trainer.lastGoodState !== null) {
         const path = await folder.checkpoint(this.checkpoint(trainer.lastGoodState), 'last-good.checkpoint');
-        throw new DeepHessianError('diverged', `${error.message}; kept in ${path}`, { ...error.details, checkpoint: path }, { cause: error });
+        throw new DeepHessianError(
+          'diverged',
+          `${error.message}; kept in ${path}`,
+          { ...error.details, checkpoint: path },
+          { cause: error },
+        );
       }
       throw error;
     } finally {
@@ -134,10 +162,13 @@ export class TrainingSession {
         valueNames: train.valueNames ?? null,
         schema,
         channels,
-        standardisation: standardisation === null ? null : {
-          inputs: plain(standardisation.inputs),
-          values: standardisation.values === null ? null : plain(standardisation.values),
-        },
+        standardisation:
+          standardisation === null
+            ? null
+            : {
+                inputs: plain(standardisation.inputs),
+                values: standardisation.values === null ? null : plain(standardisation.values),
+              },
       },
     };
   }

@@ -43,7 +43,8 @@ export function fixedSource(batch: Batch): BatchSource {
 /** Refuses the stored position of another kind of source. */
 export function checkSourceKind(state: SourceState, kind: string): void {
   checkObject('source.restore', 'state', state);
-  if (state.kind !== kind) failRange('source.restore', 'state.kind', `'${kind}' (the kind of this run's data)`, state.kind);
+  if (state.kind !== kind)
+    failRange('source.restore', 'state.kind', `'${kind}' (the kind of this run's data)`, state.kind);
 }
 
 /** A source of shuffled batches of `dataset`: one permutation of the samples an epoch, drawn from the seed. */

@@ -29,7 +29,10 @@ const plotHeight = height - margin.top - margin.bottom;
 
 /** Text made safe for HTML and XML, attributes included. */
 export function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (c) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' })[c] as string);
+  return text.replace(
+    /[&<>"']/g,
+    (c) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' })[c] as string,
+  );
 }
 
 interface Axis {
@@ -65,7 +68,8 @@ export function logAxis(low: number, high: number, tight = false): Axis {
   const ticks: Axis['ticks'] = [];
   for (let e = first; e <= last; e += stride) {
     const at = (e - from) / (to - from);
-    if (at > -1e-9 && at < 1 + 1e-9) ticks.push({ at, label: e >= -2 && e <= 5 ? tickLabel(Number(`1e${e}`)) : `1e${e}` });
+    if (at > -1e-9 && at < 1 + 1e-9)
+      ticks.push({ at, label: e >= -2 && e <= 5 ? tickLabel(Number(`1e${e}`)) : `1e${e}` });
   }
   return { place: (value) => (Math.log10(value) - from) / (to - from), ticks };
 }
@@ -98,8 +102,13 @@ function extent(values: Iterable<number>): [number, number] {
 /** The chart as one `<figure>`; a sentence instead where there is nothing to draw. */
 export function renderChart(series: readonly Series[], options: ChartOptions): string {
   const shows = ([x, y]: readonly [number, number]): boolean =>
-    Number.isFinite(x) && Number.isFinite(y) && (options.xScale === 'linear' || x > 0) && (options.yScale === 'linear' || y > 0);
-  const lines = series.map((line) => ({ ...line, points: line.points.filter(shows) })).filter((line) => line.points.length > 0);
+    Number.isFinite(x) &&
+    Number.isFinite(y) &&
+    (options.xScale === 'linear' || x > 0) &&
+    (options.yScale === 'linear' || y > 0);
+  const lines = series
+    .map((line) => ({ ...line, points: line.points.filter(shows) }))
+    .filter((line) => line.points.length > 0);
   const caption = `<figcaption>${escapeHtml(options.title)}</figcaption>`;
   if (lines.length === 0) return `<figure>${caption}<p class="empty">No points to draw.</p></figure>`;
   const [x0, x1] = extent(lines.flatMap((line) => line.points.map((point) => point[0])));
@@ -120,8 +129,12 @@ export function renderChart(series: readonly Series[], options: ChartOptions): s
     out.push(`<line class="grid" x1="${x}" x2="${x}" y1="${margin.top}" y2="${height - margin.bottom}"/>`);
     out.push(`<text class="tick" x="${x}" y="${height - margin.bottom + 16}" text-anchor="middle">${label}</text>`);
   }
-  out.push(`<text class="label" x="${margin.left + plotWidth / 2}" y="${height - 8}" text-anchor="middle">${escapeHtml(options.xLabel)}</text>`);
-  out.push(`<text class="label" transform="translate(14 ${margin.top + plotHeight / 2}) rotate(-90)" text-anchor="middle">${escapeHtml(options.yLabel)}</text>`);
+  out.push(
+    `<text class="label" x="${margin.left + plotWidth / 2}" y="${height - 8}" text-anchor="middle">${escapeHtml(options.xLabel)}</text>`,
+  );
+  out.push(
+    `<text class="label" transform="translate(14 ${margin.top + plotHeight / 2}) rotate(-90)" text-anchor="middle">${escapeHtml(options.yLabel)}</text>`,
+  );
   // Faint lines first, so that they lie under the others.
   for (const line of [...lines].sort((a, b) => Number(b.faint ?? false) - Number(a.faint ?? false))) {
     const path = line.points.map(([x, y], i) => `${i === 0 ? 'M' : 'L'}${px(x)} ${py(y)}`).join('');
@@ -129,13 +142,16 @@ export function renderChart(series: readonly Series[], options: ChartOptions): s
     out.push(`<path ${style} d="${path}"><title>${escapeHtml(line.name)}</title></path>`);
     if (line.points.length === 1 || line.faint !== true) {
       const [x, y] = line.points[line.points.length - 1];
-      out.push(`<circle cx="${px(x)}" cy="${py(y)}" r="3" style="fill:var(--s${line.colour % 8})"><title>${escapeHtml(line.name)}: ${tickLabel(Number(y.toPrecision(3)))}</title></circle>`);
+      out.push(
+        `<circle cx="${px(x)}" cy="${py(y)}" r="3" style="fill:var(--s${line.colour % 8})"><title>${escapeHtml(line.name)}: ${tickLabel(Number(y.toPrecision(3)))}</title></circle>`,
+      );
     }
   }
-  const names = `${options.title}: ${lines.filter((line) => line.faint !== true).map((line) => line.name).join(', ')}`;
-  return (
-    `<figure>${caption}<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${escapeHtml(names)}">${out.join('')}</svg></figure>`
-  );
+  const names = `${options.title}: ${lines
+    .filter((line) => line.faint !== true)
+    .map((line) => line.name)
+    .join(', ')}`;
+  return `<figure>${caption}<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${escapeHtml(names)}">${out.join('')}</svg></figure>`;
 }
 
 /** The legend of the series that have one. */

@@ -45,7 +45,10 @@ export function frameRecord(data: Uint8Array): Uint8Array {
 }
 
 /** Protobuf wire types used here. */
-const varintType = 0, doubleType = 1, bytesType = 2, floatType = 5;
+const varintType = 0,
+  doubleType = 1,
+  bytesType = 2,
+  floatType = 5;
 
 function varint(value: number): Buffer {
   const out: number[] = [];
@@ -81,7 +84,12 @@ export function encodeScalars(wallTime: number, step: number, values: Readonly<R
   const summary = Object.entries(values).map(([tag, value]) =>
     bytesField(1, Buffer.concat([bytesField(1, Buffer.from(tag, 'utf8')), floatField(2, value)])),
   );
-  return Buffer.concat([doubleField(1, wallTime), key(2, varintType), varint(step), bytesField(5, Buffer.concat(summary))]);
+  return Buffer.concat([
+    doubleField(1, wallTime),
+    key(2, varintType),
+    varint(step),
+    bytesField(5, Buffer.concat(summary)),
+  ]);
 }
 
 let filesMade = 0;
@@ -94,7 +102,10 @@ export class EventWriter {
 
   constructor(folder: string, now: number = Date.now()) {
     mkdirSync(folder, { recursive: true });
-    this.file = join(folder, `events.out.tfevents.${Math.floor(now / 1000)}.${hostname()}.${process.pid}.${filesMade++}`);
+    this.file = join(
+      folder,
+      `events.out.tfevents.${Math.floor(now / 1000)}.${hostname()}.${process.pid}.${filesMade++}`,
+    );
     const first = Buffer.concat([doubleField(1, now / 1000), bytesField(3, Buffer.from('brain.Event:2', 'latin1'))]);
     writeFileSync(this.file, frameRecord(first));
   }

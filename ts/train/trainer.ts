@@ -116,8 +116,17 @@ export interface TrainerOptions {
 }
 
 const optionNames = [
-  'network', 'params', 'optimizer', 'source', 'budget', 'evaluate', 'evaluateEverySeconds', 'evaluateEverySteps',
-  'signal', 'yieldEvery', 'heartbeat',
+  'network',
+  'params',
+  'optimizer',
+  'source',
+  'budget',
+  'evaluate',
+  'evaluateEverySeconds',
+  'evaluateEverySteps',
+  'signal',
+  'yieldEvery',
+  'heartbeat',
 ] as const;
 
 /** Checks a budget; the message names the field. */
@@ -139,7 +148,7 @@ export function recordedStep(step: number): boolean {
   if (step <= 200) return true;
   const stride = Math.max(1, Math.floor(step / 200));
   // The stride is rounded down to a power of two so that the recorded steps of a resumed run are the same.
-  return step % (2 ** Math.floor(Math.log2(stride))) === 0;
+  return step % 2 ** Math.floor(Math.log2(stride)) === 0;
 }
 
 /** Milliseconds between two snapshots of the last good state. */
@@ -155,7 +164,14 @@ const snapshotEvery = 250;
 export class Trainer {
   readonly params: Float64Array;
   readonly counters: Counters = {
-    step: 0, epoch: 0, seconds: 0, samples: 0, accepted: 0, rejected: 0, loss: Number.NaN, smoothedLoss: Number.NaN,
+    step: 0,
+    epoch: 0,
+    seconds: 0,
+    samples: 0,
+    accepted: 0,
+    rejected: 0,
+    loss: Number.NaN,
+    smoothedLoss: Number.NaN,
   };
   private lastGood: TrainerState | null = null;
 
@@ -201,7 +217,12 @@ export class Trainer {
    */
   async *run(): AsyncGenerator<TrainEvent, EndRecord> {
     const { source, signal, evaluate } = this.options;
-    const { yieldEvery = 20, heartbeat = Infinity, evaluateEverySeconds = Infinity, evaluateEverySteps = Infinity } = this.options;
+    const {
+      yieldEvery = 20,
+      heartbeat = Infinity,
+      evaluateEverySeconds = Infinity,
+      evaluateEverySteps = Infinity,
+    } = this.options;
     const counters = this.counters;
     let lastPause = performance.now();
     let lastSnapshot = -Infinity;
@@ -255,7 +276,8 @@ export class Trainer {
       }
       if (
         evaluate !== undefined &&
-        (counters.seconds - evaluatedAt.seconds >= evaluateEverySeconds || counters.step - evaluatedAt.step >= evaluateEverySteps)
+        (counters.seconds - evaluatedAt.seconds >= evaluateEverySeconds ||
+          counters.step - evaluatedAt.step >= evaluateEverySteps)
       ) {
         const sets = await evaluate(this.params, false);
         evaluatedAt = { step: counters.step, seconds: counters.seconds };
@@ -273,8 +295,15 @@ export class Trainer {
 
     const sets = evaluate === undefined ? {} : await evaluate(this.params, true);
     const end: EndRecord = {
-      type: 'end', reason, step: counters.step, epoch: counters.epoch, seconds: counters.seconds,
-      acceptedSteps: counters.accepted, rejectedSteps: counters.rejected, loss: await this.finalLoss(), sets,
+      type: 'end',
+      reason,
+      step: counters.step,
+      epoch: counters.epoch,
+      seconds: counters.seconds,
+      acceptedSteps: counters.accepted,
+      rejectedSteps: counters.rejected,
+      loss: await this.finalLoss(),
+      sets,
     };
     yield end;
     return end;
@@ -294,7 +323,8 @@ export class Trainer {
     const { budget, source } = this.options;
     const { step, seconds, smoothedLoss, loss } = this.counters;
     if (signal?.aborted) return 'aborted';
-    if (budget.targetLoss !== undefined && (source.kind === 'fixed' ? loss : smoothedLoss) <= budget.targetLoss) return 'target-loss';
+    if (budget.targetLoss !== undefined && (source.kind === 'fixed' ? loss : smoothedLoss) <= budget.targetLoss)
+      return 'target-loss';
     if (budget.steps !== undefined && step >= budget.steps) return 'steps';
     if (budget.epochs !== undefined && step >= Math.ceil(budget.epochs * source.stepsPerEpoch)) return 'epochs';
     if (budget.seconds !== undefined && seconds >= budget.seconds) return 'seconds';
@@ -316,9 +346,18 @@ export class Trainer {
     const figures: Record<string, number | boolean | string> = {};
     for (const [key, value] of Object.entries(rest)) if (value !== undefined) figures[key] = value;
     return {
-      type: 'step', step: counters.step, epoch: counters.epoch, seconds: counters.seconds, loss,
-      smoothedLoss: counters.smoothedLoss, accepted, acceptedSteps: counters.accepted, rejectedSteps: counters.rejected,
-      stepNorm, samplesPerSecond: samples / Math.max(duration, 1e-9), figures,
+      type: 'step',
+      step: counters.step,
+      epoch: counters.epoch,
+      seconds: counters.seconds,
+      loss,
+      smoothedLoss: counters.smoothedLoss,
+      accepted,
+      acceptedSteps: counters.accepted,
+      rejectedSteps: counters.rejected,
+      stepNorm,
+      samplesPerSecond: samples / Math.max(duration, 1e-9),
+      figures,
     };
   }
 
@@ -336,9 +375,17 @@ export class Trainer {
       'diverged',
       `training diverged: the loss was ${report.loss} at step ${step + 1} with optimizer '${this.options.optimizer.name}' ` +
         `(last finite loss ${this.counters.loss}); ` +
-        (good === null ? 'no earlier state is known to be good' : `the state before step ${good.counters.step + 1} is kept`) +
+        (good === null
+          ? 'no earlier state is known to be good'
+          : `the state before step ${good.counters.step + 1} is kept`) +
         '; a smaller learning rate, more damping or gradient clipping may help',
-      { loss: report.loss, step: step + 1, seconds, optimizer: this.options.optimizer.name, goodStep: good?.counters.step ?? null },
+      {
+        loss: report.loss,
+        step: step + 1,
+        seconds,
+        optimizer: this.options.optimizer.name,
+        goodStep: good?.counters.step ?? null,
+      },
     );
   }
 }
