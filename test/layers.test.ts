@@ -21,6 +21,7 @@ const order = [
   'optimize',
   'data',
   'train',
+  'analysis',
   'cli',
   'index',
 ];

@@ -32,6 +32,17 @@ function addFlag(command: Command, spec: OptionSpec, group: string, note = ''): 
   command.addOption(option);
 }
 
+/** Adds the flags of the groups named: of data and network, for commands that do not train. */
+export function addFlagGroups(
+  command: Command,
+  groups: readonly RunOption['group'][],
+  also: readonly string[] = [],
+): void {
+  for (const spec of runOptions) {
+    if (groups.includes(spec.group) || also.includes(spec.flag)) addFlag(command, spec, spec.group);
+  }
+}
+
 /** Adds the flags of data, network, training and run, and those of the optimizers. */
 export function addRunFlags(command: Command, without: readonly string[] = []): void {
   for (const spec of runOptions) if (!without.includes(spec.flag)) addFlag(command, spec, spec.group);

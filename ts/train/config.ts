@@ -43,6 +43,11 @@ const option = (
   ...more,
 });
 
+/** The optimizer that reuses its Hessian for several batches, where there is one. */
+const preconditioned = optimizerEntries.find((entry) =>
+  entry.options.some((spec) => spec.flag === 'hessian-freq'),
+)?.name;
+
 /** Options of a run other than those of the optimizer. */
 export const runOptions: readonly RunOption[] = [
   option('Data', 'data', 'choice', 'what to train on', { choices: dataNames, default: 'spirals' }),
@@ -143,6 +148,9 @@ export const runOptions: readonly RunOption[] = [
   }),
 
   option('Training', 'optimizer', 'choice', 'see below', { choices: optimizerNames, default: optimizerNames[0] }),
+  ...(preconditioned === undefined
+    ? []
+    : [option('Training', 'use-hessian', 'boolean', `the same as --optimizer ${preconditioned}`, { default: false })]),
   option('Training', 'epochs', 'number', 'stop after this many passes over the data', { above: 0 }),
   option('Training', 'steps', 'integer', 'stop after this many steps', { minimum: 0 }),
   option(
@@ -241,8 +249,7 @@ const smallData: readonly unknown[] = [...generatedNames, 'csv', 'npy'];
  *
  * @throws TypeError or RangeError naming the option
  */
-export function resolveSettings(given: Record<string, unknown>): Settings {
-  const operation = 'train';
+export function resolveSettings(given: Record<string, unknown>, operation = 'train'): Settings {
   const settings = checkSettings(operation, given);
   const resolved: Settings = {};
   const data = (settings.data ?? 'spirals') as string;
@@ -277,6 +284,14 @@ export function resolveSettings(given: Record<string, unknown>): Settings {
     resolved['data-dir'] === undefined
   ) {
     throw new RangeError(`${operation}: expected --file with --data ${data}, received none`);
+  }
+  if (resolved['use-hessian'] === true && preconditioned !== undefined) {
+    if (settings.optimizer !== undefined && settings.optimizer !== preconditioned) {
+      throw new RangeError(
+        `${operation}: --use-hessian means --optimizer ${preconditioned}, received ${settings.optimizer as string}`,
+      );
+    }
+    resolved.optimizer = preconditioned;
   }
   // The optimizer's own options are checked now, before any data is read.
   const entry = optimizerEntry(resolved.optimizer as string);

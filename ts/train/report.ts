@@ -32,7 +32,8 @@ export function embeddedJson(value: unknown): string {
     .replace(/\u2029/g, '\\u2029');
 }
 
-function table(header: readonly string[], rows: readonly (readonly string[])[], highlight = -1): string {
+/** A table; columns whose cells all begin like numbers are set to the right. `highlight` marks a row. */
+export function table(header: readonly string[], rows: readonly (readonly string[])[], highlight = -1): string {
   const numeric = header.map((_, j) => rows.every((row) => /^[-+]?[\d.,]|^-$|^diverged$/.test(row[j])));
   const cell = (tag: string, text: string, j: number): string =>
     `<${tag}${numeric[j] ? ' class="number"' : ''}>${escapeHtml(text)}</${tag}>`;
@@ -48,7 +49,8 @@ function table(header: readonly string[], rows: readonly (readonly string[])[], 
   );
 }
 
-function definitions(values: Readonly<Record<string, unknown>>): string {
+/** A list of names with values. */
+export function definitions(values: Readonly<Record<string, unknown>>): string {
   const text = (value: unknown): string => (typeof value === 'string' ? value : (JSON.stringify(value) ?? ''));
   return `<dl>${Object.entries(values)
     .filter(([, value]) => value !== undefined && value !== null)
@@ -56,7 +58,8 @@ function definitions(values: Readonly<Record<string, unknown>>): string {
     .join('')}</dl>`;
 }
 
-function environmentTable(environment: Environment): string {
+/** Machine and software. */
+export function environmentTable(environment: Environment): string {
   const { kernels } = environment;
   return definitions({
     'deep-hessian': environment.version,
@@ -71,7 +74,8 @@ function environmentTable(environment: Environment): string {
   });
 }
 
-function page(title: string, subtitle: string, body: string, data: unknown): string {
+/** The whole page; `data` goes in as JSON, `style` after the common style sheet. */
+export function page(title: string, subtitle: string, body: string, data: unknown, style = ''): string {
   return `<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -79,7 +83,7 @@ function page(title: string, subtitle: string, body: string, data: unknown): str
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>${escapeHtml(title)}</title>
-<style>${pageStyle}</style>
+<style>${pageStyle}${style}</style>
 </head>
 <body>
 <main>
