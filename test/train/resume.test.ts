@@ -131,46 +131,48 @@ describe('resume', () => {
     expect(readCheckpoint(kept).state.counters.step).to.be.at.least(0);
   });
 
-  it('loses nothing but the last steps to kill -9, at any moment', async function () {
-    this.timeout(60000);
-    const script = fileURLToPath(new URL('./killed-run.ts', import.meta.url));
-    const settings = { ...small, optimizer: 'adam', 'batch-size': 16, steps: 100000, 'checkpoint-every': 0.01 };
-    const random = new Random(11);
-    const path = join(folder.path(), 'killed');
-    let resumed = 0;
-    for (let round = 0; round < 3; round++) {
-      const child = spawn(process.execPath, ['--import', 'tsx', script, path, JSON.stringify(settings)], {
-        stdio: ['ignore', 'pipe', 'inherit'],
-      });
-      const exit = new Promise<void>((resolve) => child.on('exit', () => resolve()));
-      await new Promise<void>((resolve, reject) => {
-        child.stdout.once('data', () => resolve());
-        child.once('exit', () => reject(new Error('the run ended before it could be killed')));
-      });
-      await new Promise((resolve) => setTimeout(resolve, 40 + random.integer(250)));
-      child.kill('SIGKILL');
-      await exit;
-      if (existsSync(checkpointOf(path))) {
-        // Whole and sound, whatever the moment.
-        const { state } = readCheckpoint(checkpointOf(path));
-        expect(state.counters.step).to.be.at.least(resumed);
-        resumed = state.counters.step;
+  for (const optimizer of ['adam', 'gauss-newton']) {
+    it(`loses nothing but the last steps to kill -9, at any moment: ${optimizer}`, async function () {
+      this.timeout(60000);
+      const script = fileURLToPath(new URL('./killed-run.ts', import.meta.url));
+      const settings = { ...small, optimizer, 'batch-size': 16, steps: 100000, 'checkpoint-every': 0.01 };
+      const random = new Random(11);
+      const path = join(folder.path(), `killed-${optimizer}`);
+      let resumed = 0;
+      for (let round = 0; round < 2; round++) {
+        const child = spawn(process.execPath, ['--import', 'tsx', script, path, JSON.stringify(settings)], {
+          stdio: ['ignore', 'pipe', 'inherit'],
+        });
+        const exit = new Promise<void>((resolve) => child.on('exit', () => resolve()));
+        await new Promise<void>((resolve, reject) => {
+          child.stdout.once('data', () => resolve());
+          child.once('exit', () => reject(new Error('the run ended before it could be killed')));
+        });
+        await new Promise((resolve) => setTimeout(resolve, 40 + random.integer(250)));
+        child.kill('SIGKILL');
+        await exit;
+        if (existsSync(checkpointOf(path))) {
+          // Whole and sound, whatever the moment.
+          const { state } = readCheckpoint(checkpointOf(path));
+          expect(state.counters.step).to.be.at.least(resumed);
+          resumed = state.counters.step;
+        }
       }
-    }
-    expect(resumed).to.be.at.least(1);
-    // Bring an uninterrupted run to a step somewhat further on, and the killed one too: the same bits.
-    const target = resumed + 50;
-    await runSession(await TrainingSession.resume(path, { steps: target }));
-    const whole = join(folder.path(), 'not-killed');
-    await runSession(await TrainingSession.start({ ...settings, steps: target, 'checkpoint-every': 1000 }, whole));
-    expect(comparable(path)).to.deep.equal(comparable(whole));
-    // Nothing half-written is left behind.
-    expect(readdirSync(join(path, 'checkpoints'))).to.deep.equal(['latest.checkpoint']);
-    const steps = readMetrics(join(path, 'metrics.jsonl')).flatMap((event) =>
-      event.type === 'step' ? [event.step] : [],
-    );
-    expect(steps).to.deep.equal([...new Set(steps)].sort((a, b) => a - b));
-  });
+      expect(resumed).to.be.at.least(1);
+      // Bring an uninterrupted run to a step somewhat further on, and the killed one too: the same bits.
+      const target = resumed + 50;
+      await runSession(await TrainingSession.resume(path, { steps: target }));
+      const whole = join(folder.path(), `not-killed-${optimizer}`);
+      await runSession(await TrainingSession.start({ ...settings, steps: target, 'checkpoint-every': 1000 }, whole));
+      expect(comparable(path)).to.deep.equal(comparable(whole));
+      // Nothing half-written is left behind.
+      expect(readdirSync(join(path, 'checkpoints'))).to.deep.equal(['latest.checkpoint']);
+      const steps = readMetrics(join(path, 'metrics.jsonl')).flatMap((event) =>
+        event.type === 'step' ? [event.step] : [],
+      );
+      expect(steps).to.deep.equal([...new Set(steps)].sort((a, b) => a - b));
+    });
+  }
 
   it('drops a last line of the metrics that was cut off, and names any other bad line', () => {
     const path = join(folder.path(), 'metrics.jsonl');

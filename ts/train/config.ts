@@ -13,7 +13,13 @@ import { dataNames, fileNames, folderNames, generatedNames } from '../data/load.
 import { DeepHessianError } from '../errors.js';
 import { activationCodes } from '../native/kernels.js';
 import { checkOption, type OptionSpec, type OptionValue } from '../optimize/option-schema.js';
-import { allOptimizerFlags, optimizerEntry, optimizerNames, resolveOptimizerSettings } from '../optimize/registry.js';
+import {
+  allOptimizerFlags,
+  optimizerEntries,
+  optimizerEntry,
+  optimizerNames,
+  resolveOptimizerSettings,
+} from '../optimize/registry.js';
 
 /** An option of the run, under a heading of the help text. */
 export interface RunOption extends OptionSpec {

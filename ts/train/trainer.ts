@@ -151,8 +151,9 @@ export function recordedStep(step: number): boolean {
   return step % 2 ** Math.floor(Math.log2(stride)) === 0;
 }
 
-/** Milliseconds between two snapshots of the last good state. */
+/** Least milliseconds between two snapshots of the last good state, and least multiple of what the last one cost. */
 const snapshotEvery = 250;
+const snapshotShare = 50;
 
 /**
  * A training run over one network, optimizer and source.
@@ -225,7 +226,7 @@ export class Trainer {
     } = this.options;
     const counters = this.counters;
     let lastPause = performance.now();
-    let lastSnapshot = -Infinity;
+    let nextSnapshot = -Infinity;
     let lastEvent = performance.now();
     let evaluatedAt = { step: counters.step, seconds: counters.seconds };
     let reason: StopReason | null = null;
@@ -241,9 +242,11 @@ export class Trainer {
 
       // A snapshot before the step is good once the step has found its loss finite.
       let pending: TrainerState | null = null;
-      if (performance.now() - lastSnapshot > snapshotEvery) {
+      if (performance.now() > nextSnapshot) {
+        const began = performance.now();
         pending = this.state();
-        lastSnapshot = performance.now();
+        const ended = performance.now();
+        nextSnapshot = ended + Math.max(snapshotEvery, snapshotShare * (ended - began));
       }
 
       const start = performance.now();
