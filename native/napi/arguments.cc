@@ -213,7 +213,7 @@ Args::Typed Args::typed(const char* name, napi_typedarray_type wanted, bool null
   if (napi_get_typedarray_info(env_, value, &type, &out.length, &out.data, nullptr, nullptr) != napi_ok) {
     napi_valuetype kind;
     if (nullable && napi_typeof(env_, value, &kind) == napi_ok && kind == napi_null) return out;
-    throwType(name, nullable ? (std::string("a ") + typeName(wanted) + " or null").c_str()
+    throwType(name, nullable ? (std::string(wanted == napi_int32_array ? "an " : "a ") + typeName(wanted) + " or null").c_str()
                              : (std::string(wanted == napi_int32_array ? "an " : "a ") + typeName(wanted)).c_str(), value);
     return out;
   }
@@ -407,6 +407,15 @@ Block Args::integers(const char* name, std::int64_t n) {
   napi_value value = position_ < kMaxArguments ? values_[position_] : nullptr;
   const Typed array = typed(name, napi_int32_array, false);
   if (failed_) return {};
+  needLength(name, value, n, array.length);
+  return place(name, array, 0, n, 1, 1);
+}
+
+Block Args::integersOrNull(const char* name, std::int64_t n, bool& present) {
+  napi_value value = position_ < kMaxArguments ? values_[position_] : nullptr;
+  const Typed array = typed(name, napi_int32_array, true);
+  present = !failed_ && array.present;
+  if (!present) return {};
   needLength(name, value, n, array.length);
   return place(name, array, 0, n, 1, 1);
 }

@@ -72,6 +72,7 @@ class Args {
   Block pivots(const char* name, std::int64_t n);               // Int32Array, offset
   Block pivotBatch(const char* name, std::int64_t n);           // Int32Array, offset, stride
   Block integers(const char* name, std::int64_t n);             // Int32Array alone
+  Block integersOrNull(const char* name, std::int64_t n, bool& present);  // Int32Array alone, or null
   Block doubles(const char* name, std::int64_t n);              // Float64Array alone
   void count(std::initializer_list<Block*> blocks, const char* name = "count");
 

@@ -130,14 +130,21 @@ napi_value jacobianGramKernel(napi_env env, napi_callback_info info) {
   const Block gram = args.whole("gram"), gramOffsets = args.doubles("gramOffsets", layers);
   const std::int64_t order = static_cast<std::int64_t>(samples) * outputs;
   const Block c = args.matrix("c", order, order);
+  bool factored = false;
+  const Block inner = args.integersOrNull("inner", layers, factored);
   for (int l = 0; l < layers && args.ok(); l++) {
     const int width = widths.as<std::int32_t>()[l];
     if (width < 0) {
       args.failRange(("widths[" + std::to_string(l) + "]").c_str(), "an integer >= 0", std::to_string(width).c_str());
       break;
     }
+    const int innerWidth = factored ? inner.as<std::int32_t>()[l] : samples;
+    if (innerWidth < 0) {
+      args.failRange(("inner[" + std::to_string(l) + "]").c_str(), "an integer >= 0", std::to_string(innerWidth).c_str());
+      break;
+    }
     layerInside(args, "d", "dOffsets", l, dOffsets.as<double>()[l], static_cast<double>(order) * width, d.rows);
-    if (args.ok()) layerInside(args, "gram", "gramOffsets", l, gramOffsets.as<double>()[l], static_cast<double>(samples) * samples, gram.rows);
+    if (args.ok()) layerInside(args, "gram", "gramOffsets", l, gramOffsets.as<double>()[l], static_cast<double>(samples) * innerWidth, gram.rows);
     // The parts of d and gram that are read, not the whole arrays: c may stand behind them in one buffer.
     if (args.ok()) {
       Block part = d;
@@ -146,11 +153,11 @@ napi_value jacobianGramKernel(napi_env env, napi_callback_info info) {
       args.apart(c, part);
       part = gram;
       part.data = static_cast<std::uint8_t*>(gram.data) + static_cast<std::int64_t>(gramOffsets.as<double>()[l]) * gram.elementSize;
-      part.rows = static_cast<std::int64_t>(samples) * samples;
+      part.rows = static_cast<std::int64_t>(samples) * innerWidth;
       args.apart(c, part);
     }
   }
-  for (const Block& other : {scale, widths, dOffsets, gramOffsets}) args.apart(c, other);
+  for (const Block& other : {scale, widths, dOffsets, gramOffsets, inner}) args.apart(c, other);
   if (!args.ok() || order == 0) return nullptr;
   args.run([&](auto type) {
     using T = decltype(type);
@@ -161,9 +168,12 @@ napi_value jacobianGramKernel(napi_env env, napi_callback_info info) {
     problem.shift = shift;
     problem.scale = scale.as<double>();
     problem.widths = widths.as<std::int32_t>();
+    problem.inner = factored ? inner.as<std::int32_t>() : nullptr;
     problem.d = d.as<T>();
+    problem.dLength = d.rows;
     problem.dOffsets = dOffsets.as<double>();
     problem.gram = gram.as<T>();
+    problem.gramLength = gram.rows;
     problem.gramOffsets = gramOffsets.as<double>();
     problem.c = c.as<T>();
     problem.ldc = c.ld;

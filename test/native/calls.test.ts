@@ -105,6 +105,7 @@ forEachKernelSet('calls', (kernels, type) => {
       a,
       7,
       2,
+      null,
     );
     // Another view of the same memory is the same memory.
     refused('axpy', 4, 1, new type(a.buffer, 0, 8), 0, new type(a.buffer, 2 * type.BYTES_PER_ELEMENT, 8), 0);
@@ -163,7 +164,8 @@ forEachKernelSet('calls', (kernels, type) => {
 
   it('shared memory works like any other', () => {
     const shared = (values: number[]): Float64Array | Float32Array => {
-      const out = new type(new SharedArrayBuffer(values.length * type.BYTES_PER_ELEMENT));
+      const memory = new SharedArrayBuffer(values.length * type.BYTES_PER_ELEMENT);
+      const out = type === Float64Array ? new Float64Array(memory) : new Float32Array(memory);
       out.set(values);
       return out;
     };

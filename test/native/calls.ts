@@ -13,6 +13,7 @@ export type ArgumentKind =
   | 'nullable'
   | 'pivots'
   | 'int32'
+  | 'int32OrNull'
   | 'float64'
   | 'offset'
   | 'ld'
@@ -181,6 +182,7 @@ export function validCall(name: KernelName, type: RealConstructor): Argument[] {
       alone(random(8)),
       { kind: 'float64', value: Float64Array.of(0, 4) },
       ...matrix(),
+      { kind: 'int32OrNull', value: Int32Array.of(2, 2) },
     ],
     adamStep: () => [dimension(), alone(), alone(), alone(), alone(), ...Array.from({ length: 7 }, () => scalar())],
     sgdStep: () => [dimension(), alone(), alone(), alone(), scalar(), scalar(), flag(), scalar()],
@@ -231,6 +233,8 @@ export function wrongValues({ kind, value }: Argument, type: RealConstructor): u
       ];
     case 'nullable':
       return [undefined, [1, 2, 3], 'x', 5, {}, new other(100), new Int32Array(100), new type(0)];
+    case 'int32OrNull':
+      return [undefined, [1, 2, 3], 5, new Float64Array(100), new Uint32Array(100), new Int32Array(0)];
     case 'pivots':
     case 'int32':
       return [undefined, null, [1, 2, 3], 5, new Float64Array(100), new Uint32Array(100), new Int32Array(0)];

@@ -134,7 +134,14 @@ forEachKernelSet('fused kernels', (kernels, type, epsilon) => {
 
   it('jacobianGram: lower triangle, any number of samples, outputs and widths', () => {
     // Below, at and beyond the tile order of 64; with and without whole vectors; no layer, width 0.
-    const cases: [number, number, number[]][] = [
+    const cases: [number, number, number[], number[]?][] = [
+      // Gram matrices given by their factors
+      [3, 2, [4, 1], [2, 3]],
+      [64, 2, [16, 10], [5, 17]],
+      [67, 3, [5, 6], [8, 1]],
+      [130, 1, [2, 3], [4, 0]],
+      [260, 1, [3, 2], [5, 2]],
+      [200, 2, [3], [4]],
       [1, 1, [1]],
       [1, 3, [2, 1]],
       [3, 2, []],
@@ -148,9 +155,10 @@ forEachKernelSet('fused kernels', (kernels, type, epsilon) => {
       [67, 2, [5, 6]],
       [100, 1, [9]],
       [130, 1, [2, 3]],
+      [260, 1, [3, 2]],
     ];
-    for (const [samples, outputs, widths] of cases) {
-      const { order, expected, magnitude, run } = gramProblem(samples, outputs, widths, type, random);
+    for (const [samples, outputs, widths, inner] of cases) {
+      const { order, expected, magnitude, run } = gramProblem(samples, outputs, widths, type, random, inner ?? null);
       const c = block(order, order),
         before = c.copy();
       run(kernels, c);

@@ -10,6 +10,7 @@ export function gramProblem(
   widths: readonly number[],
   type: RealConstructor,
   random: Random,
+  innerWidths: readonly number[] | null = null,
 ) {
   const order = samples * outputs,
     layers = widths.length;
@@ -21,8 +22,9 @@ export function gramProblem(
     dOffsets[l] = dLength;
     gramOffsets[l] = gramLength;
     dLength += order * widths[l] + 3;
-    gramLength += samples * samples + 1;
+    gramLength += samples * (innerWidths?.[l] ?? samples) + 1;
   }
+  const inner = innerWidths === null ? null : Int32Array.from(innerWidths);
   const fill = (length: number): Real => new type(length).map(() => random.normal());
   const d = fill(dLength),
     gram = fill(gramLength),
@@ -43,9 +45,21 @@ export function gramProblem(
           product += term;
           absolute += Math.abs(term);
         }
-        const factor = scale[l] * gram[gramOffsets[l] + (row % samples) + (col % samples) * samples];
-        sum += factor * product;
-        size += Math.abs(factor) * absolute;
+        let kernel = 0,
+          kernelSize = 0;
+        const n = gramOffsets[l] + (row % samples),
+          m = gramOffsets[l] + (col % samples);
+        if (inner === null) {
+          kernel = gram[n + (col % samples) * samples];
+          kernelSize = Math.abs(kernel);
+        } else {
+          for (let i = 0; i < inner[l]; i++) {
+            kernel += gram[n + i * samples] * gram[m + i * samples];
+            kernelSize += Math.abs(gram[n + i * samples] * gram[m + i * samples]);
+          }
+        }
+        sum += scale[l] * kernel * product;
+        size += scale[l] * kernelSize * absolute;
       }
       expected.set(row, col, sum);
       magnitude.set(row, col, size);
@@ -66,6 +80,7 @@ export function gramProblem(
       c.data,
       c.offset,
       c.ld,
+      inner,
     );
   return { order, expected, magnitude, run };
 }

@@ -163,11 +163,14 @@ export interface Kernels {
    *   C[(k,n),(j,m)] = shift [row = col] + sum_l scale[l] (sum_i D_l[i][k,n] D_l[i][j,m]) * K_l[n, m]
    * row index k * N + n (k = 0..outputs-1). For each layer l: `d` holds at dOffsets[l] the (outputs*N) x h_l matrix of
    * backpropagated rows (column-major, ld = outputs * N), `gram` at gramOffsets[l] the full N x N Gram of its inputs
-   * (with the bias row when there is one). One tile of C stays in cache while all layers run through it.
+   * (with the bias row when there is one). With `inner`, `gram` holds instead at gramOffsets[l] the inputs themselves,
+   * Z_l, N x inner[l] (column-major, ld N), and K_l = Z_l Z_l^T is formed tile by tile: no N x N matrix is stored.
+   * One tile of C stays in cache while all layers run through it.
    * Any summation of layers is in order l = 0.., so the result does not depend on the thread count.
    */
   jacobianGram(samples: number, outputs: number, layers: number, shift: number, scale: Float64Array, widths: Int32Array,
-    d: Real, dOffsets: Float64Array, gram: Real, gramOffsets: Float64Array, c: Real, cOffset: number, ldc: number): void;
+    d: Real, dOffsets: Float64Array, gram: Real, gramOffsets: Float64Array, c: Real, cOffset: number, ldc: number,
+    inner: Int32Array | null): void;
   /** Adam update (Kingma & Ba 2015), in place: decoupled weight decay, bias corrections passed in. */
   adamStep(n: number, params: Real, gradient: Real, m: Real, v: Real, rate: number, beta1: number, beta2: number,
     correction1: number, correction2: number, epsilon: number, weightDecay: number): void;

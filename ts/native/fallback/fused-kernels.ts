@@ -164,7 +164,7 @@ export const fusedKernels: Pick<
     columnSumsCore(accumulate, rows, cols, a, aOffset, lda, out, outOffset);
   },
 
-  jacobianGram(samples, outputs, layers, shift, scale, widths, d, dOffsets, gram, gramOffsets, c, cOffset, ldc) {
+  jacobianGram(samples, outputs, layers, shift, scale, widths, d, dOffsets, gram, gramOffsets, c, cOffset, ldc, inner) {
     const operation = 'jacobianGram';
     size(operation, 'samples', samples);
     size(operation, 'outputs', outputs);
@@ -181,14 +181,20 @@ export const fusedKernels: Pick<
     vector(operation, 'widths', widths, 0, layers);
     vector(operation, 'dOffsets', dOffsets, 0, layers);
     vector(operation, 'gramOffsets', gramOffsets, 0, layers);
+    if (inner !== null) {
+      kind(operation, 'inner', inner, Int32Array);
+      vector(operation, 'inner', inner, 0, layers);
+    }
     const rows = samples * outputs;
     const output = matrix(operation, 'c', c, cOffset, rows, rows, ldc);
     for (let l = 0; l < layers; l++) {
       size(operation, `widths[${l}]`, widths[l]);
       apart(operation, output, matrix(operation, 'd', d, dOffsets[l], rows, widths[l], Math.max(1, rows)));
-      apart(operation, output, matrix(operation, 'gram', gram, gramOffsets[l], samples, samples, Math.max(1, samples)));
+      if (inner !== null) size(operation, `inner[${l}]`, inner[l]);
+      const columns = inner === null ? samples : inner[l];
+      apart(operation, output, matrix(operation, 'gram', gram, gramOffsets[l], samples, columns, Math.max(1, samples)));
     }
-    jacobianGramCore(samples, outputs, layers, shift, scale, widths, d, dOffsets, gram, gramOffsets, c, cOffset, ldc);
+    jacobianGramCore(samples, outputs, layers, shift, scale, widths, d, dOffsets, gram, gramOffsets, c, cOffset, ldc, inner);
   },
 
   adamStep(n, params, gradient, m, v, rate, beta1, beta2, correction1, correction2, epsilon, weightDecay) {

@@ -133,23 +133,33 @@ export function jacobianGramCore(
   c: Real,
   co: number,
   ldc: number,
+  inner: Int32Array | null,
 ): void {
   const rows = samples * outputs;
   const products = new Float64Array(rows),
-    total = new Float64Array(rows);
+    total = new Float64Array(rows),
+    kernelColumn = new Float64Array(samples);
   for (let column = 0; column < rows; column++) {
     const m = column % samples;
     total.fill(0, column);
     for (let l = 0; l < layers; l++) {
       const base = dOffsets[l],
-        kernel = gramOffsets[l] + m * samples,
         factor = scale[l];
+      // Column m of K_l, given or as Z_l Z_l[m, :]^T.
+      if (inner === null) {
+        for (let n = 0; n < samples; n++) kernelColumn[n] = gram[gramOffsets[l] + m * samples + n];
+      } else {
+        kernelColumn.fill(0);
+        for (let j = 0, z = gramOffsets[l]; j < inner[l]; j++, z += samples) {
+          axpyCore(samples, gram[z + m], gram, z, kernelColumn, 0);
+        }
+      }
       products.fill(0, column);
       for (let i = 0; i < widths[l]; i++) {
         const di = base + i * rows;
         axpyCore(rows - column, d[di + column], d, di + column, products, column);
       }
-      for (let row = column; row < rows; row++) total[row] += factor * products[row] * gram[kernel + (row % samples)];
+      for (let row = column; row < rows; row++) total[row] += factor * products[row] * kernelColumn[row % samples];
     }
     total[column] += shift;
     for (let row = column; row < rows; row++) c[co + row + column * ldc] = total[row];
