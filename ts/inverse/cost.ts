@@ -25,7 +25,7 @@ export interface CostEstimate {
 }
 
 /** GFLOP/s on one core by kind of work, and fixed costs; relative sizes decide, not absolute ones. */
-const rate = { gemm: 40e9, small: 8e9, cholesky: 25e9, indefinite: 14e9, product: 6e9, bytes: 6e9 };
+const rate = { gemm: 40e9, small: 8e9, cholesky: 25e9, indefinite: 14e9, product: 18e9, bytes: 6e9 };
 const callSeconds = 0.5e-6;
 
 function factorSeconds(n: number, definite: boolean): number {
