@@ -34,6 +34,15 @@ import type { FactorTotals } from './stage.js';
 /** Rows of the Jacobian that are multiplied out at a time on the parameter side: bounds its memory. */
 const chunkDoubles = 2 ** 22;
 
+/**
+ * Whether K_l = Z~_l Z~_l^T is formed inside the kernel, tile by tile. With one row a sample each tile of K_l is used once,
+ * so nothing is done twice; with more, storing all K_l saves work while they are small.
+ */
+function formsGramByTiles(network: NetworkModel, samples: number): boolean {
+  if (samples < 128) return false;
+  return sampleSpaceOutputs(network) === 1 || network.layers.length * samples * samples > 2 ** 24;
+}
+
 export class SampleSpaceFactor implements RawFactor {
   readonly totals: FactorTotals = { positive: 0, negative: 0, zero: 0, logAbsDet: 0, pivotRatio: 1 };
   /** rows = N K' of B; K' = K - 1 for softmax */
@@ -51,6 +60,7 @@ export class SampleSpaceFactor implements RawFactor {
   private readonly z: Float64Array;
   private readonly zOffsets: Float64Array;
   private readonly zWidths: Int32Array;
+  private readonly factored: boolean;
   private readonly grams: Float64Array;
   private readonly gramOffsets: Float64Array;
   private readonly scale: Float64Array;
@@ -98,7 +108,8 @@ export class SampleSpaceFactor implements RawFactor {
     this.d = new Float64Array(d);
     this.z = new Float64Array(z);
     this.gramOffsets = Float64Array.from({ length: L }, (_, l) => l * samples * samples);
-    this.grams = new Float64Array(this.side === 'samples' ? L * samples * samples : 0);
+    this.factored = formsGramByTiles(network, samples);
+    this.grams = new Float64Array(this.side === 'samples' && !this.factored ? L * samples * samples : 0);
     this.spare = new Float64Array(this.rows * widest);
     this.uniform = network.l2.every((value) => value === network.l2[0]);
     this.gx = new SymmetricFactor(this.order);
@@ -119,7 +130,7 @@ export class SampleSpaceFactor implements RawFactor {
     }
     const onParameters = P < rows;
     const order = onParameters ? P : rows;
-    return 8 * (rows * perRow + samples * perSample + 2 * order * order + (onParameters ? chunkDoubles : network.layers.length * samples ** 2));
+    return 8 * (rows * perRow + samples * perSample + 2 * order * order + (onParameters ? chunkDoubles : formsGramByTiles(network, samples) ? 0 : network.layers.length * samples ** 2));
   }
 
   get bytes(): number {
@@ -162,11 +173,15 @@ export class SampleSpaceFactor implements RawFactor {
   /** Lower triangle of out := shift I + sum_l scale_l (D_l D_l^T) o (Z~_l Z~_l^T). */
   private multiplyRows(shift: number, out: Float64Array): void {
     const { samples: N, outputs, widths, scale, d, dOffsets, z, zOffsets, zWidths, rows, grams, gramOffsets } = this;
+    if (this.factored) {
+      kernels.jacobianGram(N, outputs, widths.length, shift, scale, widths, d, dOffsets, z, zOffsets, out, 0, rows, zWidths);
+      return;
+    }
     for (let l = 0; l < widths.length; l++) {
       kernels.syrk(Lower, No, N, zWidths[l], 1, z, zOffsets[l], N, 0, grams, gramOffsets[l], N);
       kernels.symmetrize(Lower, N, grams, gramOffsets[l], N);
     }
-    kernels.jacobianGram(N, outputs, widths.length, shift, scale, widths, d, dOffsets, grams, gramOffsets, out, 0, rows);
+    kernels.jacobianGram(N, outputs, widths.length, shift, scale, widths, d, dOffsets, grams, gramOffsets, out, 0, rows, null);
   }
 
   /** B^T B by chunks of samples: rows of B for layer l are D[(k,n), i] Z~[n, j]. */
