@@ -18,3 +18,9 @@ export {
 } from './selected-inversion.js';
 export { spectralDensity, type SpectralDensityOptions, type SpectralDensityResult } from './spectral-density.js';
 export { SpectrumSlicer, type EigenvalueBound, type SpectrumOptions } from './spectrum-slicer.js';
+export { hypergradient, type Hypergradient } from './implicit.js';
+export {
+  influence, relativeKinds, selfInfluence, type InfluenceOptions, type InfluenceResult, type InfluenceRows, type InverseOptions,
+  type RelativeKind, type SelfInfluenceResult,
+} from './influence.js';
+export { SampleGradients } from './sample-gradients.js';
