@@ -15,9 +15,11 @@ export function fractionDone(budget: Budget, event: { step: number; epoch: numbe
 /** The figures of a step in words; the last evaluation gives the accuracy. */
 export function describeStep(event: StepRecord, evaluation: EvaluationRecord | null, budget: Budget): string {
   const parts = [`loss ${formatNumber(event.smoothedLoss)}`];
-  const set = evaluation?.sets.test ?? evaluation?.sets.validation ?? evaluation?.sets.train;
-  if (set !== undefined && 'accuracy' in set) parts.push(`accuracy ${(100 * set.accuracy).toFixed(1)}%`);
-  else if (set !== undefined && 'rmse' in set) parts.push(`rmse ${formatNumber(set.rmse)}`);
+  // The figure of the set that says most: held-out samples, else those trained on.
+  const name = ['test', 'validation', 'train'].find((candidate) => evaluation !== null && candidate in evaluation.sets);
+  const set = name === undefined ? undefined : evaluation?.sets[name];
+  if (set !== undefined && 'accuracy' in set) parts.push(`${name} accuracy ${(100 * set.accuracy).toFixed(1)}%`);
+  else if (set !== undefined && 'rmse' in set) parts.push(`${name} rmse ${formatNumber(set.rmse)}`);
   const { damping } = event.figures;
   if (typeof damping === 'number') parts.push(`damping ${formatNumber(damping, 2)}`);
   parts.push(`step ${formatNumber(event.stepNorm, 2)}`);

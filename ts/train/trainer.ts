@@ -64,6 +64,7 @@ export interface StepRecord {
   acceptedSteps: number;
   rejectedSteps: number;
   stepNorm: number;
+  /** since the record before */
   samplesPerSecond: number;
   /** further figures of the optimizer: damping, rate, ... */
   figures: Record<string, number | boolean | string>;
@@ -231,6 +232,7 @@ export class Trainer {
     let evaluatedAt = { step: counters.step, seconds: counters.seconds };
     let reason: StopReason | null = null;
     let stalled = 0;
+    let seen = { samples: counters.samples, seconds: counters.seconds };
     let lastDamping: number | undefined;
 
     if (evaluate !== undefined && counters.step === 0) {
@@ -275,7 +277,8 @@ export class Trainer {
       const now = performance.now();
       if (recordedStep(counters.step) || (now - lastEvent) / 1000 >= heartbeat) {
         lastEvent = now;
-        yield this.stepRecord(report, duration, batch.samples);
+        yield this.stepRecord(report, seen);
+        seen = { samples: counters.samples, seconds: counters.seconds };
       }
       if (
         evaluate !== undefined &&
@@ -343,7 +346,7 @@ export class Trainer {
     return smoothedLoss + (loss - smoothedLoss) / Math.min(step, 50);
   }
 
-  private stepRecord(report: StepReport, duration: number, samples: number): StepRecord {
+  private stepRecord(report: StepReport, seen: { samples: number; seconds: number }): StepRecord {
     const { counters } = this;
     const { loss, accepted, stepNorm, ...rest } = report;
     const figures: Record<string, number | boolean | string> = {};
@@ -359,7 +362,7 @@ export class Trainer {
       acceptedSteps: counters.accepted,
       rejectedSteps: counters.rejected,
       stepNorm,
-      samplesPerSecond: samples / Math.max(duration, 1e-9),
+      samplesPerSecond: (counters.samples - seen.samples) / Math.max(counters.seconds - seen.seconds, 1e-9),
       figures,
     };
   }

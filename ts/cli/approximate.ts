@@ -1,0 +1,141 @@
+/** `deep-hessian approximate`: the exact inverse product against its approximations, on any network and batch. */
+import type { Command } from 'commander';
+import { renderInverseProducts, spectrumSentence } from '../analysis/inverse-product-report.js';
+import {
+  compareInverseProducts,
+  inverseProductMethods,
+  type InverseProductComparison,
+  type InverseProductMethod,
+} from '../analysis/inverse-products.js';
+import { subjectTargets } from '../analysis/subject.js';
+import { describeEnvironment } from '../train/environment.js';
+import {
+  addSubjectFlags,
+  checkResultFolder,
+  decimal,
+  describeSubject,
+  oneOf,
+  subjectOf,
+  wholeNumber,
+  writeResults,
+} from './analysis-flags.js';
+import { StageBar } from './stage-bar.js';
+import { formatCount, formatNumber, formatSeconds, formatTable, type Terminal } from './terminal.js';
+import { freeRunFolder } from './train.js';
+
+const name = 'approximate';
+const methodNames = Object.keys(inverseProductMethods) as InverseProductMethod[];
+
+interface ApproximateFlags {
+  matrix: string;
+  eps: string;
+  methods?: string;
+  iterations: string;
+  tolerance: string;
+  start: string;
+  timeLimit: string;
+  repeats: string;
+  depth?: string;
+  out?: string;
+  json?: boolean;
+  quiet?: boolean;
+}
+
+const examples = `
+Methods:
+${methodNames.map((method) => `  ${method.padEnd(17)} ${inverseProductMethods[method]}`).join('\n')}
+
+Examples:
+  deep-hessian approximate --num-layers 10 --hidden-dim 8 --eps 0.01
+  deep-hessian approximate runs/spirals-gauss-newton --eps 1e-3 --methods exact,cg,minres
+  deep-hessian approximate --data csv --file examples/seed-001/points.csv --standardise none --num-layers 2 --hidden-dim 5 \\
+      --activation sigmoid --init normal --seed 15 --iterations 40 --start vector
+`;
+
+export function addApproximateCommand(program: Command, terminal: Terminal): void {
+  const command = program
+    .command(name)
+    .description('Compare the exact (M + eps I)^-1 gradient with its iterative approximations.')
+    .argument('[checkpoint]', 'checkpoint file or run folder; without it, a freshly initialised network');
+  addSubjectFlags(command);
+  command
+    .option('--matrix <name>', 'hessian or gauss-newton', 'hessian')
+    .option('--eps <number>', 'damping, >= 0', '0')
+    .option('--methods <names>', 'with commas between (default: all)')
+    .option('--iterations <n>', 'most iterations of a method, and terms of a series', '1000')
+    .option('--tolerance <number>', 'relative residual at which a method stops', '1e-10')
+    .option('--start <where>', 'where iterative methods begin: zero, or vector (the gradient)', 'zero')
+    .option('--time-limit <seconds>', 'stop a method after this time', '60')
+    .option('--repeats <n>', 'chains of LiSSA', '10')
+    .option('--depth <n>', 'terms of a chain of LiSSA (default: those of --iterations, at most 1000)')
+    .option('--out <folder>', `results and report (default: runs/${name}-<time>)`)
+    .option('--json', 'the result as one JSON object on standard output')
+    .option('--quiet', 'no progress')
+    .addHelpText('after', examples)
+    .action(async (path?: string) => approximate(command, path, terminal));
+}
+
+async function approximate(command: Command, path: string | undefined, terminal: Terminal): Promise<void> {
+  const flags = command.opts<ApproximateFlags>();
+  const options = {
+    matrix: oneOf(name, '--matrix', flags.matrix, ['hessian', 'gauss-newton'] as const),
+    damping: decimal(name, '--eps', flags.eps, { minimum: 0 }),
+    iterations: wholeNumber(name, '--iterations', flags.iterations, 1, 1e7),
+    tolerance: decimal(name, '--tolerance', flags.tolerance, { above: 0 }),
+    start: oneOf(name, '--start', flags.start, ['zero', 'vector'] as const),
+    seconds: decimal(name, '--time-limit', flags.timeLimit, { above: 0 }),
+    repeats: wholeNumber(name, '--repeats', flags.repeats, 1),
+    ...(flags.depth === undefined ? {} : { depth: wholeNumber(name, '--depth', flags.depth, 1) }),
+  };
+  const methods =
+    flags.methods?.split(',').map((text) => oneOf(name, '--methods', text.trim(), methodNames)) ?? methodNames;
+  const folder = checkResultFolder(flags.out ?? freeRunFolder(name));
+  const silent = flags.quiet === true || flags.json === true;
+  const subject = await subjectOf(command, path);
+  const { network, params, train, settings } = subject;
+  if (!silent) terminal.err(`${describeSubject(subject)}; ${formatCount(network.parameterCount)} parameters\n`);
+  const bar = new StageBar(terminal, name, silent);
+  let comparison: InverseProductComparison;
+  try {
+    comparison = compareInverseProducts(
+      { network, params, inputs: train.inputs, targets: subjectTargets(network, train) },
+      {
+        ...options,
+        methods,
+        seed: settings.seed as number,
+        onMethod: (method, done, total) => bar.update(method, done / total),
+      },
+    );
+  } finally {
+    bar.finish();
+  }
+  const record = { subject: describeSubject(subject), comparison, settings, environment: describeEnvironment() };
+  if (flags.json === true) terminal.out(`${JSON.stringify(record)}\n`);
+  else terminal.out(`${approximateText(comparison)}\n`);
+  await writeResults(folder, renderInverseProducts(record), record, terminal, silent);
+}
+
+/** The table of the terminal. */
+export function approximateText(comparison: InverseProductComparison): string {
+  const rows = comparison.methods.map((row) => [
+    row.method,
+    row.status,
+    formatNumber(row.relativeError),
+    row.cosine.toFixed(4),
+    formatNumber(row.residual),
+    formatNumber(row.products),
+    formatSeconds(row.seconds),
+    row.negativeCurvatureAt === null ? '-' : String(row.negativeCurvatureAt),
+  ]);
+  const header = [
+    'method',
+    'ended',
+    'relative error',
+    'cosine',
+    'residual',
+    'products',
+    'time',
+    'negative curvature at',
+  ];
+  return `${formatTable(header, rows)}\n\n${spectrumSentence(comparison)}.`;
+}
