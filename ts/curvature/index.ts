@@ -24,3 +24,10 @@ export {
   type RelativeKind, type SelfInfluenceResult,
 } from './influence.js';
 export { SampleGradients } from './sample-gradients.js';
+export {
+  classificationCalibration, regressionCalibration, type ClassificationCalibration, type CoverageRow, type RegressionCalibration,
+  type ReliabilityBin,
+} from './calibration.js';
+export {
+  laplace, LaplacePosterior, tuneEvidence, withL2, type EvidenceOptions, type LaplaceOptions, type LaplacePrediction,
+} from './laplace.js';
