@@ -12,6 +12,7 @@ import { createGaussNewton } from './gauss-newton.js';
 import { createLbfgs } from './lbfgs.js';
 import { checkOption, type OptionSpec, type OptionValue } from './option-schema.js';
 import type { Optimizer } from './optimizer.js';
+import { secondOrderEntries } from './second-order-entries.js';
 import { createSgd } from './sgd.js';
 
 export interface OptimizerEntry {
@@ -296,6 +297,7 @@ const entries: readonly OptimizerEntry[] = [
     rateGrid: [],
     create: (network, options) => createBfgs(network, options),
   },
+  ...secondOrderEntries,
 ];
 
 /** All optimizers, in the order of help texts. */

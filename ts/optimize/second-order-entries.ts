@@ -1,4 +1,7 @@
 /** Registry entries of the second-order optimizers beside Gauss-Newton and the quasi-Newton family. */
+import { fisherRows } from './backpropagated-rows.js';
+import { createEkfac } from './ekfac.js';
+import { createKfac, rescalings } from './kfac.js';
 import { createNewton } from './newton.js';
 import type { OptionSpec } from './option-schema.js';
 import type { OptimizerEntry } from './registry.js';
@@ -60,4 +63,82 @@ export const newtonEntry: OptimizerEntry = {
   create: (network, options) => createNewton(network, options),
 };
 
-export const secondOrderEntries: readonly OptimizerEntry[] = [newtonEntry];
+const kfacOptions: readonly OptionSpec[] = [
+  number('damping', 'damping', 1, 'first damping', { above: 0 }),
+  {
+    name: 'rescaling',
+    flag: 'rescaling',
+    type: 'choice',
+    choices: rescalings,
+    default: 'model',
+    help: 'step length and momentum from the exact quadratic model, or a learning rate with a bounded step (small batches)',
+  },
+  {
+    name: 'fisher',
+    flag: 'fisher',
+    type: 'choice',
+    choices: fisherRows,
+    default: 'sampled',
+    help: 'expectation over the labels exactly, or one drawn label a sample',
+  },
+  integer('factorInterval', 'factor-interval', 5, 'steps between updates of the Kronecker factors'),
+  integer('inverseInterval', 'inverse-interval', 20, 'steps between inversions of the Kronecker factors'),
+  integer('adaptInterval', 'adapt-interval', 5, 'steps between adaptations of the damping'),
+  number('dampingDecay', 'damping-decay', 0.95, 'factor on the damping per step after good steps', {
+    above: 0,
+    below: 1,
+  }),
+  number('decay', 'factor-decay', 0.95, 'largest weight of the past in the Kronecker factors', {
+    minimum: 0,
+    below: 1,
+  }),
+  {
+    name: 'adaptGamma',
+    flag: 'adapt-gamma',
+    type: 'boolean',
+    default: false,
+    help: 'tune the damping of the factors apart',
+  },
+  number('minimumDamping', 'minimum-damping', 1e-20, 'least damping', { above: 0 }),
+  number('maximumDamping', 'maximum-damping', 1e10, 'largest damping', { above: 0 }),
+  number('rate', 'lr', undefined, 'learning rate (rescaling clip, default 0.03)', { above: 0 }),
+  number('klClip', 'kl-clip', undefined, 'bound of the step in the metric (rescaling clip, default 1e-3)', {
+    above: 0,
+  }),
+  number('momentumFactor', 'momentum', undefined, 'momentum (rescaling clip, default 0.9)', { minimum: 0, below: 1 }),
+  { name: 'schedule', flag: 'schedule', type: 'schedule', help: 'schedule of the rate (rescaling clip)' },
+  {
+    name: 'seed',
+    flag: 'fisher-seed',
+    type: 'integer',
+    default: 0,
+    minimum: 0,
+    maximum: 0xffffffff,
+    help: 'seed of drawn labels',
+  },
+];
+
+export const kfacEntry: OptimizerEntry = {
+  name: 'kfac',
+  description:
+    'K-FAC: natural gradient with Kronecker-factored curvature, step length and momentum from the exact model',
+  source: 'Martens & Grosse 2015',
+  whenNotToUse: 'fits to the last digits (gauss-newton, newton), custom layers, layers with many thousands of inputs',
+  order: 'second',
+  options: kfacOptions,
+  rateGrid: [],
+  create: (network, options) => createKfac(network, options),
+};
+
+export const ekfacEntry: OptimizerEntry = {
+  name: 'ekfac',
+  description: 'EK-FAC: K-FAC with second moments measured in the eigenbasis of the factors',
+  source: 'George, Laurent, Bouthillier, Ballas & Vincent 2018',
+  whenNotToUse: 'as for kfac; with a first layer of thousands of inputs kfac has cheaper refreshes',
+  order: 'second',
+  options: kfacOptions,
+  rateGrid: [],
+  create: (network, options) => createEkfac(network, options),
+};
+
+export const secondOrderEntries: readonly OptimizerEntry[] = [newtonEntry, kfacEntry, ekfacEntry];
