@@ -119,7 +119,8 @@ describe('configuration of a run', () => {
         expect(flags, option.flag).to.not.include(option.flag);
         for (const other of optimizerEntries) {
           const same = other.options.find((candidate) => candidate.flag === option.flag);
-          if (same !== undefined) expect([same.type, same.name], option.flag).to.deep.equal([option.type, option.name]);
+          // The command line reads a flag by its type before it knows the optimizer.
+          if (same !== undefined) expect(same.type, option.flag).to.equal(option.type);
         }
       }
     }
