@@ -6,7 +6,7 @@
 namespace deep_hessian {
 
 // One slot per simultaneous use. A kernel may hold several slots, never the same one twice.
-enum class Scratch : int { kLapack, kLapackInteger, kFactor, kColumn, kPermutation, kPanel, kTile, kCount };
+enum class Scratch : int { kLapack, kLapackInteger, kFactor, kColumn, kPermutation, kPivots, kPanel, kTile, kCount };
 
 // At least `bytes` bytes, 64-byte aligned, valid until the next call for the same slot on this thread.
 // Throws std::bad_alloc when the memory is not there; the border turns that into a JavaScript error.

@@ -43,6 +43,10 @@ struct FusedTable {
   void (*scaleSymmetric)(std::ptrdiff_t n, const T* a, std::ptrdiff_t lda, const T* d, const T* c, T* b, std::ptrdiff_t ldb);
   void (*adamStep)(std::ptrdiff_t n, T* params, const T* gradient, T* m, T* v, T rate, T beta1, T beta2, T correction1, T correction2, T epsilon, T decay);
   void (*sgdStep)(std::ptrdiff_t n, T* params, const T* gradient, T* velocity, T rate, T momentum, int nesterov, T decay);
+  // X (order x count, element (i, j) at i * rowStep + j * columnStep) := T^-1 X, T(i, k) at i * rowStride + k * colStride
+  // lower triangular. Strides may be negative.
+  void (*triangularSolve)(std::ptrdiff_t order, std::ptrdiff_t count, int unit, const T* t, std::ptrdiff_t rowStride, std::ptrdiff_t colStride,
+                          T* x, std::ptrdiff_t rowStep, std::ptrdiff_t columnStep);
 };
 
 struct FusedKernels {

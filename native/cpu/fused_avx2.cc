@@ -13,6 +13,7 @@
 #define FUSED_TABLE kFusedAvx2
 #define FUSED_BYTES 32
 #define FUSED_PANEL 3
+#define FUSED_ROWS 4
 namespace deep_hessian {
 namespace {
 #include "cpu/fused_body.h"

@@ -13,6 +13,7 @@
 #define FUSED_TABLE kFusedAvx512
 #define FUSED_BYTES 64
 #define FUSED_PANEL 4
+#define FUSED_ROWS 8
 namespace deep_hessian {
 namespace {
 #include "cpu/fused_body.h"

@@ -9,6 +9,7 @@
 #define FUSED_TABLE kFusedBaseline
 #define FUSED_BYTES 16
 #define FUSED_PANEL 2
+#define FUSED_ROWS 4
 namespace deep_hessian {
 namespace {
 #include "cpu/fused_body.h"

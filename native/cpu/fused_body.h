@@ -1,5 +1,6 @@
 // Compiled once per instruction set, inside an anonymous namespace, with
 //   FUSED_BYTES  bytes of a vector register          FUSED_PANEL  row vectors of the Gram micro-kernel
+//   FUSED_ROWS   rows of a triangular micro-kernel
 //   FUSED_NAME   name of the set                     FUSED_TABLE  name of the table to define
 // No include guard on purpose. No templates of the standard library in here: the linker keeps one copy of such
 // functions for the whole program, and it must not be one that needs AVX-512.
@@ -37,13 +38,14 @@ FUSED_INLINE std::ptrdiff_t larger(std::ptrdiff_t a, std::ptrdiff_t b) { return 
 #include "cpu/fused_activations.h"
 #include "cpu/fused_gram.h"
 #include "cpu/fused_loops.h"
+#include "cpu/fused_triangular.h"
 
 #undef FUSED_DEFINE_TABLE
 #define FUSED_DEFINE_TABLE                                                                                          \
   const FusedKernels FUSED_TABLE = {                                                                                \
       FUSED_NAME,                                                                                                   \
       {activate<double>, gramTiles<double>, dot<double>, nrm2<double>, axpy<double>, hadamard<double>,              \
-       columnSums<double>, scaleRows<double>, scaleSymmetric<double>, adamStep<double>, sgdStep<double>},           \
+       columnSums<double>, scaleRows<double>, scaleSymmetric<double>, adamStep<double>, sgdStep<double>, triangularSolve<double>},           \
       {activate<float>, gramTiles<float>, dot<float>, nrm2<float>, axpy<float>, hadamard<float>,                    \
-       columnSums<float>, scaleRows<float>, scaleSymmetric<float>, adamStep<float>, sgdStep<float>},                \
+       columnSums<float>, scaleRows<float>, scaleSymmetric<float>, adamStep<float>, sgdStep<float>, triangularSolve<float>},                \
   };

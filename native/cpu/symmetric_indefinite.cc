@@ -7,6 +7,7 @@
 #include "core/types.h"
 #include "core/workspace.h"
 #include "cpu/blas.h"
+#include "cpu/triangular.h"
 
 namespace deep_hessian {
 namespace {
@@ -151,7 +152,7 @@ void sytrfInertia(int upper, int n, const T* a, int lda, const std::int32_t* piv
 template <class T>
 int sytrfHalfSolve(int n, int nrhs, const T* a, int lda, const std::int32_t* encoded, T* b, int ldb) {
   if (n == 0) return 0;
-  Pivot* pivots = scratch<Pivot>(Scratch::kPanel, n);
+  Pivot* pivots = scratch<Pivot>(Scratch::kPivots, n);
   int positive;
   const int count = readPivots(n, a, lda, encoded, pivots, positive);
   T* column = scratch<T>(Scratch::kColumn, n);
@@ -165,7 +166,7 @@ int sytrfHalfSolve(int n, int nrhs, const T* a, int lda, const std::int32_t* enc
       std::copy_n(x, n, column);
       for (int i = 0; i < n; i++) x[i] = column[permutation[i]];
     }
-    blas::trsm('L', 'L', 'N', 'U', n, nrhs, T(1), l, n, b, ldb);
+    solveTriangular(kLeft, kLower, 0, 1, n, nrhs, T(1), l, n, b, ldb);
   }
   for (int j = 0; j < nrhs; j++) {
     T* x = b + at(0, j, ldb);
@@ -198,7 +199,7 @@ int sytrfHalfSolve(int n, int nrhs, const T* a, int lda, const std::int32_t* enc
 template <class T>
 int sytrfHalfSolveTransposed(int n, int nrhs, const T* a, int lda, const std::int32_t* encoded, T* b, int ldb) {
   if (n == 0) return 0;
-  Pivot* pivots = scratch<Pivot>(Scratch::kPanel, n);
+  Pivot* pivots = scratch<Pivot>(Scratch::kPivots, n);
   int positive;
   const int count = readPivots(n, a, lda, encoded, pivots, positive);
   T* column = scratch<T>(Scratch::kColumn, n);
@@ -234,7 +235,7 @@ int sytrfHalfSolveTransposed(int n, int nrhs, const T* a, int lda, const std::in
   if (blocked) {
     int* permutation = scratch<int>(Scratch::kPermutation, n);
     const T* l = unpack(n, a, lda, encoded, permutation);
-    blas::trsm('L', 'L', 'T', 'U', n, nrhs, T(1), l, n, b, ldb);
+    solveTriangular(kLeft, kLower, 1, 1, n, nrhs, T(1), l, n, b, ldb);
     for (int j = 0; j < nrhs; j++) {
       T* x = b + at(0, j, ldb);
       std::copy_n(x, n, column);
@@ -244,7 +245,48 @@ int sytrfHalfSolveTransposed(int n, int nrhs, const T* a, int lda, const std::in
   return positive;
 }
 
+template <class T>
+void symmetricSolve(int upper, int n, int nrhs, const T* a, int lda, const std::int32_t* encoded, T* b, int ldb) {
+  if (n == 0 || nrhs == 0) return;
+  if (upper || nrhs < kBlockedFrom) {
+    blas::sytrs(uploCode(upper), n, nrhs, a, lda, encoded, b, ldb);
+    return;
+  }
+  int* permutation = scratch<int>(Scratch::kPermutation, n);
+  T* column = scratch<T>(Scratch::kColumn, n);
+  const T* l = unpack(n, a, lda, encoded, permutation);
+  for (int j = 0; j < nrhs; j++) {
+    T* x = b + at(0, j, ldb);
+    std::copy_n(x, n, column);
+    for (int i = 0; i < n; i++) x[i] = column[permutation[i]];
+  }
+  solveTriangular(kLeft, kLower, 0, 1, n, nrhs, T(1), l, n, b, ldb);
+  for (int k = 0; k < n; k++) {
+    if (encoded[k] > 0) {
+      const T d = a[at(k, k, lda)];
+      for (int j = 0; j < nrhs; j++) b[at(k, j, ldb)] /= d;
+    } else {
+      // Divided by the off-diagonal entry, which the pivot rule makes the largest: no overflow.
+      const T off = a[at(k + 1, k, lda)], d1 = a[at(k, k, lda)] / off, d2 = a[at(k + 1, k + 1, lda)] / off, denominator = d1 * d2 - 1;
+      for (int j = 0; j < nrhs; j++) {
+        T* x = b + at(k, j, ldb);
+        const T u = x[0] / off, v = x[1] / off;
+        x[0] = (d2 * u - v) / denominator;
+        x[1] = (d1 * v - u) / denominator;
+      }
+      k++;
+    }
+  }
+  solveTriangular(kLeft, kLower, 1, 1, n, nrhs, T(1), l, n, b, ldb);
+  for (int j = 0; j < nrhs; j++) {
+    T* x = b + at(0, j, ldb);
+    std::copy_n(x, n, column);
+    for (int i = 0; i < n; i++) x[permutation[i]] = column[i];
+  }
+}
+
 #define INSTANTIATE(T)                                                                                    \
+  template void symmetricSolve(int, int, int, const T*, int, const std::int32_t*, T*, int);                \
   template void sytrfInertia(int, int, const T*, int, const std::int32_t*, double*);                      \
   template int sytrfHalfSolve(int, int, const T*, int, const std::int32_t*, T*, int);                     \
   template int sytrfHalfSolveTransposed(int, int, const T*, int, const std::int32_t*, T*, int);

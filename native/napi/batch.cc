@@ -1,6 +1,8 @@
 // Strided batches: one call for `count` small problems. Argument order and meaning: ts/native/kernels.ts.
 #include "cpu/blas.h"
 #include "cpu/lapack.h"
+#include "cpu/symmetric_indefinite.h"
+#include "cpu/triangular.h"
 #include "napi/arguments.h"
 #include "napi/exports.h"
 
@@ -68,7 +70,7 @@ napi_value trsmBatch(napi_env env, napi_callback_info info) {
   args.run([&](auto type) {
     using T = decltype(type);
     for (std::int64_t i = 0; i < b.count; i++) {
-      blas::trsm(sideCode(right), uploCode(upper), transCode(trans), diagCode(unit), m, n, T(alpha), item<T>(a, i), a.ld, item<T>(b, i), b.ld);
+      solveTriangular(right, upper, trans, unit, m, n, T(alpha), item<const T>(a, i), a.ld, item<T>(b, i), b.ld);
     }
   });
   return nullptr;
@@ -85,7 +87,7 @@ napi_value potrfBatch(napi_env env, napi_callback_info info) {
   if (n > 0) args.run([&](auto type) {
     using T = decltype(type);
     for (std::int64_t i = 0; i < a.count; i++) {
-      const int status = blas::potrf(uploCode(upper), n, item<T>(a, i), a.ld);
+      const int status = cholesky(upper, n, item<T>(a, i), a.ld);
       if (first == 0) first = status;
     }
   });
@@ -102,7 +104,7 @@ napi_value potrsBatch(napi_env env, napi_callback_info info) {
   if (!args.ok() || n == 0 || nrhs == 0) return nullptr;
   args.run([&](auto type) {
     using T = decltype(type);
-    for (std::int64_t i = 0; i < b.count; i++) blas::potrs(uploCode(upper), n, nrhs, item<T>(a, i), a.ld, item<T>(b, i), b.ld);
+    for (std::int64_t i = 0; i < b.count; i++) choleskySolve(upper, n, nrhs, item<const T>(a, i), a.ld, item<T>(b, i), b.ld);
   });
   return nullptr;
 }
@@ -140,7 +142,7 @@ napi_value sytrsBatch(napi_env env, napi_callback_info info) {
   args.run([&](auto type) {
     using T = decltype(type);
     for (std::int64_t i = 0; i < b.count; i++) {
-      blas::sytrs(uploCode(upper), n, nrhs, item<T>(a, i), a.ld, item<int>(pivots, i), item<T>(b, i), b.ld);
+      symmetricSolve(upper, n, nrhs, item<const T>(a, i), a.ld, item<const std::int32_t>(pivots, i), item<T>(b, i), b.ld);
     }
   });
   return nullptr;
@@ -179,7 +181,7 @@ napi_value getrsBatch(napi_env env, napi_callback_info info) {
   args.run([&](auto type) {
     using T = decltype(type);
     for (std::int64_t i = 0; i < b.count; i++) {
-      blas::getrs(transCode(trans), n, nrhs, item<T>(a, i), a.ld, item<int>(pivots, i), item<T>(b, i), b.ld);
+      luSolve(trans, n, nrhs, item<const T>(a, i), a.ld, item<const int>(pivots, i), item<T>(b, i), b.ld);
     }
   });
   return nullptr;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "cpu/fused.h"
+#include "cpu/triangular.h"
 #include "napi/arguments.h"
 #include "napi/exports.h"
 
@@ -99,17 +100,19 @@ napi_value triangular(napi_env env, napi_callback_info info, const char* name, C
   if (!args.ok() || m == 0 || n == 0) return nullptr;
   args.run([&](auto type) {
     using T = decltype(type);
-    call(sideCode(right), uploCode(upper), transCode(trans), diagCode(unit), m, n, T(alpha), a.as<T>(), a.ld, b.as<T>(), b.ld);
+    call(right, upper, trans, unit, m, n, T(alpha), a.as<const T>(), a.ld, b.as<T>(), b.ld);
   });
   return nullptr;
 }
 
 napi_value trsm(napi_env env, napi_callback_info info) {
-  return triangular(env, info, "trsm", [](auto... arguments) { blas::trsm(arguments...); });
+  return triangular(env, info, "trsm", [](auto... arguments) { solveTriangular(arguments...); });
 }
 
 napi_value trmm(napi_env env, napi_callback_info info) {
-  return triangular(env, info, "trmm", [](auto... arguments) { blas::trmm(arguments...); });
+  return triangular(env, info, "trmm", [](int right, int upper, int trans, int unit, auto... rest) {
+    blas::trmm(sideCode(right), uploCode(upper), transCode(trans), diagCode(unit), rest...);
+  });
 }
 
 napi_value dot(napi_env env, napi_callback_info info) {

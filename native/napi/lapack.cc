@@ -6,6 +6,7 @@
 
 #include "cpu/blas.h"
 #include "cpu/symmetric_indefinite.h"
+#include "cpu/triangular.h"
 #include "napi/arguments.h"
 #include "napi/exports.h"
 
@@ -20,7 +21,7 @@ napi_value potrf(napi_env env, napi_callback_info info) {
   int status = 0;
   if (n > 0) args.run([&](auto type) {
     using T = decltype(type);
-    status = blas::potrf(uploCode(upper), n, a.as<T>(), a.ld);
+    status = cholesky(upper, n, a.as<T>(), a.ld);
   });
   return args.result(status);
 }
@@ -33,7 +34,7 @@ napi_value potrs(napi_env env, napi_callback_info info) {
   if (!args.ok() || n == 0 || nrhs == 0) return nullptr;
   args.run([&](auto type) {
     using T = decltype(type);
-    blas::potrs(uploCode(upper), n, nrhs, a.as<T>(), a.ld, b.as<T>(), b.ld);
+    choleskySolve(upper, n, nrhs, a.as<const T>(), a.ld, b.as<T>(), b.ld);
   });
   return nullptr;
 }
@@ -75,7 +76,7 @@ napi_value sytrs(napi_env env, napi_callback_info info) {
   if (!args.ok() || n == 0 || nrhs == 0) return nullptr;
   args.run([&](auto type) {
     using T = decltype(type);
-    blas::sytrs(uploCode(upper), n, nrhs, a.as<T>(), a.ld, pivots.as<int>(), b.as<T>(), b.ld);
+    symmetricSolve(upper, n, nrhs, a.as<const T>(), a.ld, pivots.as<const std::int32_t>(), b.as<T>(), b.ld);
   });
   return nullptr;
 }
@@ -159,7 +160,7 @@ napi_value getrs(napi_env env, napi_callback_info info) {
   if (!args.ok() || n == 0 || nrhs == 0) return nullptr;
   args.run([&](auto type) {
     using T = decltype(type);
-    blas::getrs(transCode(trans), n, nrhs, a.as<T>(), a.ld, pivots.as<int>(), b.as<T>(), b.ld);
+    luSolve(trans, n, nrhs, a.as<const T>(), a.ld, pivots.as<const int>(), b.as<T>(), b.ld);
   });
   return nullptr;
 }

@@ -16,6 +16,13 @@ const shapes = [
   [7, 2, 9],
   [33, 17, 40],
 ] as const;
+// Whole and broken panels of right-hand sides, and orders that are halved.
+const triangles = [
+  [13, 50],
+  [50, 13],
+  [230, 9],
+  [9, 230],
+] as const;
 const scalars = [
   [1, 0],
   [-0.7, 1],
@@ -199,7 +206,7 @@ forEachKernelSet('blas kernels', (kernels, type, epsilon) => {
       for (const uplo of flags)
         for (const trans of flags)
           for (const unit of flags)
-            for (const [m, n] of shapes) {
+            for (const [m, n] of [...shapes, ...triangles]) {
               const order = side ? n : m;
               // A dominant diagonal keeps the triangle well conditioned; NaN stands where nothing may be read.
               const a = block(order, order).fill((i, j) =>

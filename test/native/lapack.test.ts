@@ -60,8 +60,8 @@ forEachKernelSet('lapack kernels', (kernels, type, epsilon) => {
 
   it('potrf, potrs, potri', () => {
     for (const uplo of flags)
-      for (const n of orders)
-        for (const nrhs of [0, 1, 6]) {
+      for (const n of [...orders, 150])
+        for (const nrhs of n > 100 ? [30] : [0, 1, 6, 30]) {
           const matrix = positive(n),
             a = store(matrix, uplo),
             untouched = a.copy(),
@@ -95,7 +95,7 @@ forEachKernelSet('lapack kernels', (kernels, type, epsilon) => {
   it('sytrf, sytrs, sytri', () => {
     for (const uplo of flags)
       for (const n of [...orders, 130])
-        for (const nrhs of [0, 1, 6]) {
+        for (const nrhs of n > 100 ? [30] : [0, 1, 6, 30]) {
           const matrix = indefinite(n),
             a = store(matrix, uplo),
             untouched = a.copy(),
@@ -222,7 +222,7 @@ forEachKernelSet('lapack kernels', (kernels, type, epsilon) => {
 
   it('getrf, getrs, gesv', () => {
     for (const n of orders)
-      for (const nrhs of [0, 1, 6]) {
+      for (const nrhs of [0, 1, 6, 30]) {
         const matrix = rounded(new Dense(n, n, (i, j) => random.normal() + (i === (j + 1) % n ? 5 : 0)));
         const a = block(n, n).fill((i, j) => matrix.get(i, j)),
           start = a.copy(),
