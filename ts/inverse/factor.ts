@@ -338,7 +338,11 @@ export class Factor {
         tolerance: (0.5 * this.tolerance) / residual,
         maxIterations: Math.min(60, 2 * P),
         restart: 30,
-        preconditioner: fromFunction(P, (v, out) => this.raw.solve(v, out, 1), { symmetric: true, definiteness: 'unknown' }),
+        // A factor that overflows on some vector is no preconditioner there: the vector itself stands in.
+        preconditioner: fromFunction(P, (v, out) => {
+          this.raw.solve(v, out, 1);
+          if (!Number.isFinite(kernels.nrm2(P, out, 0))) out.set(v);
+        }, { symmetric: true, definiteness: 'unknown' }),
       });
       refinements += krylov.iterations;
       kernels.axpy(P, 1, krylov.x, 0, x, 0);
