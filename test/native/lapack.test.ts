@@ -144,6 +144,26 @@ forEachKernelSet('lapack kernels', (kernels, type, epsilon) => {
       }
   });
 
+  it('sytrf at orders and leading dimensions that crowd the cache', () => {
+    const n = 200,
+      matrix = indefinite(n);
+    for (const uplo of flags) {
+      const a = new Block(n, n, type, random, 3, 256, 5).fill((i, j) =>
+          (uplo ? i <= j : i >= j) ? matrix.get(i, j) : NaN,
+        ),
+        untouched = a.copy(),
+        b = block(n, 2),
+        before = b.copy();
+      const { pivots, offset } = pivotArray(n);
+      expect(kernels.sytrf(uplo, n, a.data, a.offset, a.ld, pivots, offset)).to.equal(0);
+      expect(a.firstChange(untouched, outside(uplo))).to.equal(-1);
+      kernels.sytrs(uplo, n, 2, a.data, a.offset, a.ld, pivots, offset, b.data, b.offset, b.ld);
+      expect(matrix.times(b.dense()).distance(before.dense())).to.be.at.most(
+        tolerance(1) * (1 + matrix.largest * b.dense().largest * n),
+      );
+    }
+  });
+
   it('sytrfInertia of known and of degenerate pivots', () => {
     const out = new Float64Array(6);
     kernels.sytrfInertia(0, 3, type.of(2, 9, 9, 9, 0, 9, 9, 9, -8), 0, 3, Int32Array.of(1, 2, 3), 0, out);
