@@ -22,6 +22,8 @@ const order = [
   'data',
   'train',
   'analysis',
+  'jobs',
+  'verify',
   'cli',
   'index',
 ];

@@ -21,6 +21,7 @@ export const errorCodes = {
   'native-unavailable': 'The native core could not be loaded.',
   'device-unavailable': 'The requested device is not available.',
   'aborted': 'The operation was cancelled by its caller.',
+  'worker-lost': 'The worker thread that held the work ended.',
 } as const;
 
 export type ErrorCode = keyof typeof errorCodes;

@@ -1,0 +1,64 @@
+/** The thread's side of a training job: one session in its run folder, stopped by a message. */
+import { existsSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { MessagePort } from 'node:worker_threads';
+import { checkpointName } from '../train/run-folder.js';
+import { resumableFlags, TrainingSession } from '../train/session.js';
+import { packError } from './thread-errors.js';
+import type { TrainingCommand, TrainingMessage, TrainingTask } from './training-messages.js';
+
+/** A new run, or the continuation of the one in the folder. */
+async function openRun({ settings, folder, resume }: TrainingTask): Promise<TrainingSession> {
+  if (!resume) return TrainingSession.start(settings, folder);
+  if (!existsSync(join(folder, 'checkpoints', checkpointName))) {
+    // Killed between the first file and the first checkpoint: nothing has been trained.
+    rmSync(join(folder, 'config.json'), { force: true });
+    return TrainingSession.start(settings, folder);
+  }
+  const flags = resumableFlags as readonly string[];
+  const changes = Object.fromEntries(Object.entries(settings).filter(([flag]) => flags.includes(flag)));
+  const session = await TrainingSession.resume(folder, changes);
+  for (const [flag, value] of Object.entries(settings)) {
+    if (flags.includes(flag) || JSON.stringify(session.settings[flag]) === JSON.stringify(value)) continue;
+    throw new RangeError(
+      `resume ${folder}: expected ${JSON.stringify(session.settings[flag]) ?? 'nothing'} for '${flag}', as the run was started, ` +
+        `received ${JSON.stringify(value)}`,
+    );
+  }
+  return session;
+}
+
+/** The task: ends when the run has ended, been stopped, or failed; a stopped run leaves a checkpoint. */
+export async function runTraining(task: TrainingTask & { port: MessagePort }): Promise<void> {
+  const { port, window } = task;
+  const say = (message: TrainingMessage): void => port.postMessage(message);
+  const controller = new AbortController();
+  let underWay = 0;
+  let wake = (): void => undefined;
+  port.on('message', (command: TrainingCommand) => {
+    if ('stop' in command) controller.abort();
+    else underWay -= command.taken;
+    wake();
+  });
+  try {
+    const session = await openRun(task);
+    const { network, source } = session.experiment;
+    say({
+      type: 'started',
+      facts: { startStep: session.startStep, parameters: network.parameterCount, samples: source.samples },
+    });
+    for await (const record of session.run(controller.signal)) {
+      say({ type: 'record', record });
+      underWay++;
+      while (underWay >= window && !controller.signal.aborted) {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    }
+  } catch (error) {
+    say({ type: 'failed', error: packError(error) });
+  } finally {
+    port.close();
+  }
+}
