@@ -134,7 +134,8 @@ export class LaplacePosterior {
     if (this.gammas !== null) return this.gammas;
     const { point, matrix, options } = this;
     const { network } = point;
-    const { layerTraces } = selectedInverse(point, { damping: 0, matrix, ...(options.memoryLimit === undefined ? {} : { memoryLimit: options.memoryLimit }) });
+    // Prior precisions need no eight digits, and weak priors make M ill-conditioned.
+    const { layerTraces } = selectedInverse(point, { damping: 0, matrix, tolerance: 1e-6, ...(options.memoryLimit === undefined ? {} : { memoryLimit: options.memoryLimit }) });
     // alpha_l tr Lambda^-1 = (alpha_l / s) tr M^-1 = l2_l tr M^-1
     return (this.gammas = layerTraces.map((trace, l) => network.layers[l].parameterCount - network.l2[l] * trace));
   }
