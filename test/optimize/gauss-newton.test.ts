@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { DeepHessianError } from '../../ts/errors.js';
 import { Network } from '../../ts/derivatives/index.js';
 import { factor, SampleSpaceFactor } from '../../ts/inverse/index.js';
 import type { LayerSpec } from '../../ts/network/index.js';
@@ -156,6 +157,13 @@ describe('Gauss-Newton', () => {
     let last = first;
     for (let k = 0; k < 20; k++) last = optimizer.step(params, batch).loss;
     expect(last).to.be.below(0.3 * first);
+  });
+
+  it('refuses a batch whose step would take too long, with the numbers', () => {
+    const net = network(2, 3, 'cross-entropy');
+    const batch = net.batch(data(50, 3, 'cross-entropy'));
+    const optimizer = createGaussNewton(net, { maxStepSeconds: 1e-9 });
+    expect(() => optimizer.step(net.initialize({ seed: 1 }), batch)).to.throw(DeepHessianError, /50 samples is modelled at .* above maxStepSeconds/);
   });
 
   it('names wrong options', () => {

@@ -105,30 +105,38 @@ function block(network: NetworkModel, N: number, matrix: MatrixKind): CostEstima
   return { method: 'block', flops, seconds, bytes, unavailable: null };
 }
 
+/**
+ * Which of B B^T (rows x rows) and B^T B (P x P) is cheaper to form and factor, in flops, and how many; see sample-space.ts.
+ */
+export function sampleSpaceSide(network: NetworkModel, samples: number): { side: 'samples' | 'parameters'; flops: number; seconds: number } {
+  const rows = samples * sampleSpaceOutputs(network);
+  const P = network.parameterCount;
+  let gram = 0;
+  for (const layer of network.layers) gram += rows * rows * layer.units + samples * samples * layer.inputs + 2 * rows * layer.units * layer.inputs;
+  const bySamples = gram + rows ** 3 / 3;
+  const byParameters = rows * P * P + P ** 3 / 3;
+  const onSamples = gemmSeconds(gram, 16) + factorSeconds(rows, true) + (16 * rows * rows) / rate.bytes;
+  const onParameters = gemmSeconds(rows * P * P, 64) + factorSeconds(P, true) + (16 * rows * P) / rate.bytes;
+  return onSamples <= onParameters
+    ? { side: 'samples', flops: bySamples, seconds: onSamples }
+    : { side: 'parameters', flops: byParameters, seconds: onParameters };
+}
+
 function sampleSpace(network: NetworkModel, N: number, matrix: MatrixKind): CostEstimate {
   const none = (reason: string): CostEstimate => ({ method: 'sample-space', flops: 0, seconds: 0, bytes: 0, unavailable: reason });
   if (matrix !== 'gauss-newton') return none('the Hessian has no sample-space form; it serves matrix: \'gauss-newton\' only');
   const rows = N * sampleSpaceOutputs(network);
   const P = network.parameterCount;
-  let gram = 0;
   let width = 0;
   for (const [l, layer] of network.layers.entries()) {
     if (layer.kind === 'custom') return none(`layer ${l} is a custom layer`);
-    gram += rows * rows * layer.units + N * N * layer.inputs + 2 * rows * layer.units * layer.inputs;
     width += layer.units;
   }
-  const D = 8 * rows * width;
-  if (P < rows) {
-    const flops = rows * P * P + P ** 3 / 3;
-    return {
-      method: 'sample-space', flops, seconds: gemmSeconds(rows * P * P, 64) + factorSeconds(P, true) + (8 * rows * P) / rate.bytes,
-      bytes: D + 8 * (2 * P * P + Math.min(rows * P, 2 ** 22)), unavailable: null,
-    };
-  }
-  const flops = gram + rows ** 3 / 3;
+  const { side, flops, seconds } = sampleSpaceSide(network, N);
+  const order = side === 'samples' ? rows : P;
   return {
-    method: 'sample-space', flops, seconds: gemmSeconds(gram, 16) + factorSeconds(rows, true) + (16 * rows * rows) / rate.bytes,
-    bytes: D + 16 * rows * rows, unavailable: null,
+    method: 'sample-space', flops, seconds, unavailable: null,
+    bytes: 8 * (rows * width + 2 * order * order + (side === 'parameters' ? Math.min(rows * P, 2 ** 22) : 0)),
   };
 }
 
@@ -169,6 +177,6 @@ export function formatBytes(bytes: number): string {
   return `${(bytes / 1e9).toFixed(2)} GB`;
 }
 
-function formatSeconds(seconds: number): string {
+export function formatSeconds(seconds: number): string {
   return seconds < 1 ? `${(seconds * 1e3).toPrecision(2)} ms` : `${seconds.toPrecision(3)} s`;
 }

@@ -28,7 +28,7 @@ import { lossOfOutputs } from '../network/losses.js';
 import type { NetworkModel } from '../network/index.js';
 import { SymmetricFactor } from '../linalg/symmetric-factor.js';
 import type { RawFactor } from './raw-factor.js';
-import { sampleSpaceOutputs } from './cost.js';
+import { sampleSpaceOutputs, sampleSpaceSide } from './cost.js';
 import type { FactorTotals } from './stage.js';
 
 /** Rows of the Jacobian that are multiplied out at a time on the parameter side: bounds its memory. */
@@ -47,7 +47,7 @@ export class SampleSpaceFactor implements RawFactor {
   readonly totals: FactorTotals = { positive: 0, negative: 0, zero: 0, logAbsDet: 0, pivotRatio: 1 };
   /** rows = N K' of B; K' = K - 1 for softmax */
   readonly rows: number;
-  /** the order of the factored matrix: rows, or P when that is smaller */
+  /** the order of the factored matrix: rows or P, whichever is the cheaper job */
   readonly order: number;
   readonly side: 'samples' | 'parameters';
 
@@ -74,7 +74,7 @@ export class SampleSpaceFactor implements RawFactor {
   private readonly rowVector: Float64Array;
   private point!: Linearization;
 
-  /** @param side which of B B^T and B^T B to factor; default the smaller one */
+  /** @param side which of B B^T and B^T B to factor; default the cheaper one */
   constructor(network: NetworkModel, samples: number, side?: 'samples' | 'parameters') {
     const K = network.outputs;
     this.network = network;
@@ -82,7 +82,7 @@ export class SampleSpaceFactor implements RawFactor {
     this.outputs = sampleSpaceOutputs(network);
     this.rows = samples * this.outputs;
     const P = network.parameterCount;
-    this.side = side ?? (P < this.rows ? 'parameters' : 'samples');
+    this.side = side ?? sampleSpaceSide(network, samples).side;
     this.order = this.side === 'samples' ? this.rows : P;
     const L = network.layers.length;
     this.widths = new Int32Array(L);
@@ -128,7 +128,7 @@ export class SampleSpaceFactor implements RawFactor {
       perRow += layer.units;
       perSample += layer.inputs + 1;
     }
-    const onParameters = P < rows;
+    const onParameters = sampleSpaceSide(network, samples).side === 'parameters';
     const order = onParameters ? P : rows;
     return 8 * (rows * perRow + samples * perSample + 2 * order * order + (onParameters ? chunkDoubles : formsGramByTiles(network, samples) ? 0 : network.layers.length * samples ** 2));
   }

@@ -28,7 +28,7 @@
 import { checkBoolean, checkInteger, checkKeys, checkNonNegative, checkObject, checkOneOf, checkPositive, failRange } from '../checks.js';
 import type { Linearization, Network } from '../derivatives/index.js';
 import { DeepHessianError } from '../errors.js';
-import { availableMemory, factor, formatBytes, SampleSpaceFactor, type Factor } from '../inverse/index.js';
+import { availableMemory, factor, formatBytes, formatSeconds, SampleSpaceFactor, sampleSpaceSide, type Factor } from '../inverse/index.js';
 import { kernels } from '../native/index.js';
 import type { Batch } from '../network/index.js';
 import { stateNumber, stateVector, type Optimizer, type OptimizerState, type StepReport } from './optimizer.js';
@@ -58,13 +58,15 @@ export interface GaussNewtonOptions {
   momentum?: number;
   /** geodesic acceleration, default false */
   geodesic?: boolean;
+  /** a batch whose step is modelled to take longer is refused with the numbers, default 60 */
+  maxStepSeconds?: number;
 }
 
 type Settings = Required<GaussNewtonOptions>;
 
 const defaults: Settings = {
   damping: 1, control: 'search', searchFactor: 10, decrease: 0.5, increase: 2, accept: 1e-3,
-  minimumDamping: 1e-20, maximumDamping: 1e10, maxTrials: 12, momentum: 0, geodesic: false,
+  minimumDamping: 1e-20, maximumDamping: 1e10, maxTrials: 12, momentum: 0, geodesic: false, maxStepSeconds: 60,
 };
 
 class GaussNewton implements Optimizer {
@@ -238,6 +240,16 @@ class GaussNewton implements Optimizer {
           { bytes, available },
         );
       }
+      const { seconds } = sampleSpaceSide(this.network, point.samples);
+      if (seconds > this.options.maxStepSeconds) {
+        // A step cannot be interrupted: one of many minutes would look like a hang.
+        throw new DeepHessianError(
+          'unsupported',
+          `gauss-newton: one step on a batch of ${point.samples} samples is modelled at ${formatSeconds(seconds)}, above maxStepSeconds = ` +
+            `${this.options.maxStepSeconds}; use smaller batches, kfac or hessian-free, or raise maxStepSeconds`,
+          { seconds, samples: point.samples },
+        );
+      }
       this.space = new SampleSpaceFactor(this.network, point.samples);
     }
     this.space.assemble(point);
@@ -349,7 +361,7 @@ export function createGaussNewton(network: Network, options: GaussNewtonOptions 
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
   const settings: Settings = { ...defaults, ...given };
   checkOneOf(operation, 'control', settings.control, dampingControls);
-  for (const name of ['damping', 'searchFactor', 'decrease', 'increase', 'minimumDamping', 'maximumDamping'] as const) {
+  for (const name of ['damping', 'maxStepSeconds', 'searchFactor', 'decrease', 'increase', 'minimumDamping', 'maximumDamping'] as const) {
     checkPositive(operation, name, settings[name]);
   }
   checkNonNegative(operation, 'accept', settings.accept);
