@@ -72,3 +72,5 @@ export {
   type RunResult,
 } from './train/compare.js';
 export { describeEnvironment, type Environment } from './train/environment.js';
+
+export * from './jobs/index.js';
