@@ -6,7 +6,7 @@
  */
 export { DeepHessianError, errorCodes, type ErrorCode } from './errors.js';
 export { Random, type RandomState } from './random.js';
-export { kernels, type KernelInfo } from './native/index.js';
+export { kernels, type KernelInfo, type Kernels } from './native/index.js';
 
 export * from './network/index.js';
 export * from './derivatives/index.js';
@@ -23,6 +23,7 @@ export { clipByNorm } from './optimize/clipping.js';
 export { createOptimizer, optimizerEntries, optimizerNames, type OptimizerEntry } from './optimize/registry.js';
 export type { OptionSpec, OptionValue } from './optimize/option-schema.js';
 
+export type { ImageOptions } from './data/images.js';
 export { dataNames, loadDataset, type DataName, type LoadedData, type LoadOptions } from './data/load.js';
 export {
   fixedBatch,
