@@ -1,6 +1,8 @@
 /** Registry entries of the second-order optimizers beside Gauss-Newton and the quasi-Newton family. */
 import { fisherRows } from './backpropagated-rows.js';
+import { preconditionerNames } from './curvature-preconditioners.js';
 import { createEkfac } from './ekfac.js';
+import { createHessianFree, hessianFreeCurvatures } from './hessian-free.js';
 import { createKfac, rescalings } from './kfac.js';
 import { createNewton } from './newton.js';
 import type { OptionSpec } from './option-schema.js';
@@ -141,4 +143,65 @@ export const ekfacEntry: OptimizerEntry = {
   create: (network, options) => createEkfac(network, options),
 };
 
-export const secondOrderEntries: readonly OptimizerEntry[] = [newtonEntry, kfacEntry, ekfacEntry];
+export const hessianFreeEntry: OptimizerEntry = {
+  name: 'hessian-free',
+  description:
+    'truncated CG on the Gauss-Newton model (or MINRES on the Hessian), Levenberg-Marquardt damping; no learning rate',
+  source: 'Martens 2010; Martens & Sutskever 2011',
+  whenNotToUse: 'where a factor is affordable (gauss-newton), and streams of small batches (kfac, adam)',
+  order: 'second',
+  options: [
+    {
+      name: 'curvature',
+      flag: 'hf-curvature',
+      type: 'choice',
+      choices: hessianFreeCurvatures,
+      default: 'gauss-newton',
+      help: 'CG on the Gauss-Newton matrix or MINRES on the Hessian',
+    },
+    number('damping', 'damping', 1, 'first damping', { above: 0 }),
+    {
+      name: 'preconditioner',
+      flag: 'preconditioner',
+      type: 'choice',
+      choices: preconditionerNames,
+      help: 'of CG (default: diagonal; none for the Hessian)',
+    },
+    number('exponent', 'preconditioner-exponent', 0.75, 'exponent of diagonal preconditioners', {
+      above: 0,
+      maximum: 1,
+    }),
+    integer('subBatch', 'sub-batch', 32, 'samples of the preconditioner sub-batch'),
+    integer('maxIterations', 'cg-iterations', 250, 'most products of one step'),
+    number('progress', 'cg-progress', undefined, 'stop at this relative progress per iteration (default 5e-4)', {
+      minimum: 0,
+    }),
+    number(
+      'solveTolerance',
+      'solve-tolerance',
+      undefined,
+      'stop at this relative residual (default 1e-10; Hessian 1e-2)',
+      { minimum: 0 },
+    ),
+    number('warmStart', 'warm-start', undefined, 'share of the last solution that starts CG (default 0.95)', {
+      minimum: 0,
+      below: 1,
+    }),
+    number('structural', 'structural-damping', undefined, 'weight of structural damping (default 0)', { minimum: 0 }),
+    number('minimumDamping', 'minimum-damping', 1e-20, 'least damping', { above: 0 }),
+    number('maximumDamping', 'maximum-damping', 1e10, 'largest damping', { above: 0 }),
+    {
+      name: 'seed',
+      flag: 'fisher-seed',
+      type: 'integer',
+      default: 0,
+      minimum: 0,
+      maximum: 0xffffffff,
+      help: 'seed of drawn labels',
+    },
+  ],
+  rateGrid: [],
+  create: (network, options) => createHessianFree(network, options),
+};
+
+export const secondOrderEntries: readonly OptimizerEntry[] = [newtonEntry, hessianFreeEntry, kfacEntry, ekfacEntry];
