@@ -22,7 +22,9 @@ export async function digits(train: number, test: number, seed: number): Promise
   const { dataset } = await readCsv(`${dataFolder}/digits/digits.csv.gz`, { task: 'classification' });
   const order = new Random(seed).shuffle(Int32Array.from({ length: dataset.samples }, (_, i) => i));
   const pick = (rows: Int32Array): Digits => ({
-    inputs: Float64Array.from(Array.from(rows, (n) => Array.from(dataset.inputs.subarray(n * 64, (n + 1) * 64), (pixel) => pixel / 16)).flat()),
+    inputs: Float64Array.from(
+      Array.from(rows, (n) => Array.from(dataset.inputs.subarray(n * 64, (n + 1) * 64), (pixel) => pixel / 16)).flat(),
+    ),
     labels: Int32Array.from(rows, (n) => dataset.labels![n]),
   });
   return { train: pick(order.subarray(0, train)), test: pick(order.subarray(train, train + test)) };
@@ -35,7 +37,13 @@ export function norm(v: ArrayLike<number>): number {
 }
 
 /** L-BFGS, then (for networks small enough) Newton, until the gradient is below the tolerance. */
-export function minimise(network: Network, params: Float64Array, batch: Batch, tolerance: number, newtonSteps = 40): Linearization {
+export function minimise(
+  network: Network,
+  params: Float64Array,
+  batch: Batch,
+  tolerance: number,
+  newtonSteps = 40,
+): Linearization {
   const gradient = new Float64Array(params.length);
   const lbfgs = createLbfgs(network, { memory: 30 });
   for (let step = 0; step < 4000; step++) {
@@ -43,8 +51,20 @@ export function minimise(network: Network, params: Float64Array, batch: Batch, t
     if (norm(gradient) < Math.max(tolerance, newtonSteps > 0 ? 1e-4 : 0)) break;
     if (!lbfgs.step(params, batch).accepted) break;
   }
-  const newton = createNewton(network);
-  for (let step = 0; step < newtonSteps; step++) {
+  return polish(network, params, batch, tolerance, newtonSteps);
+}
+
+/** Newton from where the parameters are: a warm start is not left for another minimum by a long first step. */
+export function polish(
+  network: Network,
+  params: Float64Array,
+  batch: Batch,
+  tolerance: number,
+  steps = 60,
+): Linearization {
+  const gradient = new Float64Array(params.length);
+  const newton = createNewton(network, { radius: 0.3 });
+  for (let step = 0; step < steps; step++) {
     network.lossAndGradient(params, batch, gradient);
     if (norm(gradient) < tolerance) break;
     newton.step(params, batch);
@@ -56,7 +76,7 @@ export function minimise(network: Network, params: Float64Array, batch: Batch, t
 function ranks(values: ArrayLike<number>): Float64Array {
   const order = Array.from(values, (_, i) => i).sort((a, b) => values[a] - values[b]);
   const rank = new Float64Array(values.length);
-  for (let i = 0; i < order.length; ) {
+  for (let i = 0; i < order.length;) {
     let j = i;
     while (j + 1 < order.length && values[order[j + 1]] === values[order[i]]) j++;
     for (let k = i; k <= j; k++) rank[order[k]] = (i + j) / 2;

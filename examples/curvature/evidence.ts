@@ -4,7 +4,13 @@
  *
  *     node --import tsx examples/curvature/evidence.ts
  */
-import { laplace, regressionCalibration, tuneEvidence, type LaplacePosterior, type RegressionCalibration } from '../../ts/curvature/index.js';
+import {
+  laplace,
+  regressionCalibration,
+  tuneEvidence,
+  type LaplacePosterior,
+  type RegressionCalibration,
+} from '../../ts/curvature/index.js';
 import { readCsv } from '../../ts/data/csv.js';
 import { applyStandardisation, fitStandardisation } from '../../ts/data/standardise.js';
 import { Network } from '../../ts/derivatives/index.js';
@@ -13,9 +19,12 @@ import { dataFolder, minimise } from './digits.js';
 
 function model(inputs: number, l2: number | Float64Array): Network {
   return new Network({
-    inputs, loss: 'mse', l2,
+    inputs,
+    loss: 'mse',
+    l2,
     layers: [
-      { type: 'dense', units: 12, activation: 'tanh' }, { type: 'residual', units: 12, activation: 'tanh' },
+      { type: 'dense', units: 12, activation: 'tanh' },
+      { type: 'residual', units: 12, activation: 'tanh' },
       { type: 'dense', units: 1, activation: 'identity' },
     ],
   });
@@ -27,14 +36,25 @@ function take(rows: Float64Array, width: number, indices: Int32Array): Float64Ar
   return out;
 }
 
-interface Pool { mean: number[]; variance: number[]; targets: number[] }
+interface Pool {
+  mean: number[];
+  variance: number[];
+  targets: number[];
+}
 
 async function study(name: string, inputs: number[], target: number): Promise<void> {
-  const { dataset } = await readCsv(`${dataFolder}/uci_${name}/data.txt`, { header: false, inputs, targets: [target], task: 'regression' });
+  const { dataset } = await readCsv(`${dataFolder}/uci_${name}/data.txt`, {
+    header: false,
+    inputs,
+    targets: [target],
+    task: 'regression',
+  });
   const width = inputs.length;
   const order = new Random(1).shuffle(Int32Array.from({ length: dataset.samples }, (_, i) => i));
   const pools: Record<'fixed' | 'tuned' | 'noise only', Pool> = {
-    fixed: { mean: [], variance: [], targets: [] }, tuned: { mean: [], variance: [], targets: [] }, 'noise only': { mean: [], variance: [], targets: [] },
+    fixed: { mean: [], variance: [], targets: [] },
+    tuned: { mean: [], variance: [], targets: [] },
+    'noise only': { mean: [], variance: [], targets: [] },
   };
   console.log(`\n${name}: ${dataset.samples} rows, ${width} inputs`);
   for (let fold = 0; fold < 5; fold++) {
@@ -74,9 +94,12 @@ async function study(name: string, inputs: number[], target: number): Promise<vo
     posterior.dispose();
   }
   const tables = Object.entries(pools).map(([label, { mean, variance, targets }]): [string, RegressionCalibration] => [
-    label, regressionCalibration(Float64Array.from(mean), Float64Array.from(variance), Float64Array.from(targets)),
+    label,
+    regressionCalibration(Float64Array.from(mean), Float64Array.from(variance), Float64Array.from(targets)),
   ]);
-  console.log(`   nominal        ${tables[0][1].rows.map(({ nominal }) => `${(100 * nominal).toFixed(0)} %`.padStart(7)).join('')}   RMSE     -log lik  mean squared score`);
+  console.log(
+    `   nominal        ${tables[0][1].rows.map(({ nominal }) => `${(100 * nominal).toFixed(0)} %`.padStart(7)).join('')}   RMSE     -log lik  mean squared score`,
+  );
   for (const [label, { rows, rootMeanSquareError, negativeLogLikelihood, meanSquaredScore }] of tables) {
     console.log(
       `   ${label.padEnd(12)}   ${rows.map(({ observed }) => `${(100 * observed).toFixed(1)} %`.padStart(7)).join('')}   ${rootMeanSquareError.toFixed(4)}   ` +

@@ -10,12 +10,17 @@
 import { influence, selfInfluence } from '../../ts/curvature/index.js';
 import { Network } from '../../ts/derivatives/index.js';
 import { Random } from '../../ts/random.js';
-import { correlation, digits, minimise, norm, rankCorrelation } from './digits.js';
+import { correlation, digits, minimise, norm, polish, rankCorrelation } from './digits.js';
 
 function network(hidden: number[], l2: number): Network {
   return new Network({
-    inputs: 64, loss: 'cross-entropy', l2,
-    layers: [...hidden.map((units) => ({ type: 'dense' as const, units, activation: 'tanh' as const })), { type: 'dense', units: 10, activation: 'identity' }],
+    inputs: 64,
+    loss: 'cross-entropy',
+    l2,
+    layers: [
+      ...hidden.map((units) => ({ type: 'dense' as const, units, activation: 'tanh' as const })),
+      { type: 'dense', units: 10, activation: 'identity' },
+    ],
   });
 }
 
@@ -27,13 +32,19 @@ async function leaveOneOut(): Promise<void> {
   const net = network([8], 1e-2);
   const batch = net.batch({ inputs: train.inputs, targets: train.labels });
   const point = minimise(net, net.initialize({ seed: 1 }), batch, 1e-10);
-  console.log(`leave-one-out: ${net.parameterCount} parameters, ${N} points, gradient ${norm(point.gradient).toExponential(1)}`);
+  console.log(
+    `leave-one-out: ${net.parameterCount} parameters, ${N} points, gradient ${norm(point.gradient).toExponential(1)}`,
+  );
   const testData = { inputs: test.inputs, targets: test.labels };
   const { values, definite } = influence(point, testData);
   const self = selfInfluence(point).values;
   console.log(`   Hessian definite: ${definite}`);
   const testLosses = (params: Float64Array): number[] =>
-    Array.from(test.labels, (label, j) => net.linearize(params, { inputs: test.inputs.slice(j * 64, (j + 1) * 64), targets: [label] }).dataLoss);
+    Array.from(
+      test.labels,
+      (label, j) =>
+        net.linearize(params, { inputs: test.inputs.slice(j * 64, (j + 1) * 64), targets: [label] }).dataLoss,
+    );
   const before = testLosses(point.params);
   // thirty points: the most self-influential ones and others at random
   const order = Array.from(self, (_, i) => i).sort((a, b) => self[b] - self[a]);
@@ -44,7 +55,12 @@ async function leaveOneOut(): Promise<void> {
   for (const i of chosen) {
     const weights = new Float64Array(N).fill(1);
     weights[i] = 0; // the average stays over N, as the first-order formula supposes
-    const rest = minimise(net, point.params.slice(), net.batch({ inputs: train.inputs, targets: train.labels, weights }), 1e-9);
+    const rest = polish(
+      net,
+      point.params.slice(),
+      net.batch({ inputs: train.inputs, targets: train.labels, weights }),
+      1e-9,
+    );
     const after = testLosses(rest.params);
     const guess = before.map((_, j) => -values![i * 40 + j] / N);
     const change = after.map((loss, j) => loss - before[j]);
@@ -52,8 +68,12 @@ async function leaveOneOut(): Promise<void> {
     actual.push(...change);
     perPoint.push(rankCorrelation(guess, change));
   }
-  console.log(`   ${chosen.length} points left out, ${predicted.length} pairs: rank correlation ${rankCorrelation(predicted, actual).toFixed(3)}, Pearson ${correlation(predicted, actual).toFixed(3)}`);
-  console.log(`   rank correlation over the test points of one left-out point: median ${perPoint.sort((a, b) => a - b)[Math.floor(perPoint.length / 2)].toFixed(3)}, worst ${perPoint[0].toFixed(3)}`);
+  console.log(
+    `   ${chosen.length} points left out, ${predicted.length} pairs: rank correlation ${rankCorrelation(predicted, actual).toFixed(3)}, Pearson ${correlation(predicted, actual).toFixed(3)}`,
+  );
+  console.log(
+    `   rank correlation over the test points of one left-out point: median ${perPoint.sort((a, b) => a - b)[Math.floor(perPoint.length / 2)].toFixed(3)}, worst ${perPoint[0].toFixed(3)}`,
+  );
 }
 
 async function mislabelled(): Promise<void> {
@@ -64,14 +84,23 @@ async function mislabelled(): Promise<void> {
   while (flipped.size < N / 10) flipped.add(random.integer(N));
   for (const i of flipped) train.labels[i] = (train.labels[i] + 1 + random.integer(9)) % 10;
   const net = network([12], 5e-3);
-  const point = minimise(net, net.initialize({ seed: 2 }), net.batch({ inputs: train.inputs, targets: train.labels }), 1e-8);
-  console.log(`mislabelled: ${net.parameterCount} parameters, ${N} points, ${flipped.size} labels flipped, gradient ${norm(point.gradient).toExponential(1)}`);
+  const point = minimise(
+    net,
+    net.initialize({ seed: 2 }),
+    net.batch({ inputs: train.inputs, targets: train.labels }),
+    1e-8,
+  );
+  console.log(
+    `mislabelled: ${net.parameterCount} parameters, ${N} points, ${flipped.size} labels flipped, gradient ${norm(point.gradient).toExponential(1)}`,
+  );
   const { values, definite } = selfInfluence(point);
   console.log(`   Hessian definite: ${definite}`);
   const order = Array.from(values, (_, i) => i).sort((a, b) => values[b] - values[a]);
   for (const share of [0.05, 0.1, 0.15, 0.2, 0.3]) {
     const found = order.slice(0, Math.round(share * N)).filter((i) => flipped.has(i)).length;
-    console.log(`   looking at the first ${(100 * share).toFixed(0).padStart(2)} % by self-influence finds ${((100 * found) / flipped.size).toFixed(0).padStart(3)} % (by chance ${(100 * share).toFixed(0)} %)`);
+    console.log(
+      `   looking at the first ${(100 * share).toFixed(0).padStart(2)} % by self-influence finds ${((100 * found) / flipped.size).toFixed(0).padStart(3)} % (by chance ${(100 * share).toFixed(0)} %)`,
+    );
   }
 }
 
@@ -79,15 +108,29 @@ async function large(): Promise<void> {
   const { train, test } = await digits(1000, 100, 5);
   const net = network([48, 32], 1e-3);
   let start = performance.now();
-  const point = minimise(net, net.initialize({ seed: 3 }), net.batch({ inputs: train.inputs, targets: train.labels }), 1e-6, 0);
-  console.log(`large: ${net.parameterCount} parameters, 1000 x 100, gradient ${norm(point.gradient).toExponential(1)} after ${seconds(start)}`);
+  const point = minimise(
+    net,
+    net.initialize({ seed: 3 }),
+    net.batch({ inputs: train.inputs, targets: train.labels }),
+    1e-6,
+    0,
+  );
+  console.log(
+    `large: ${net.parameterCount} parameters, 1000 x 100, gradient ${norm(point.gradient).toExponential(1)} after ${seconds(start)}`,
+  );
   start = performance.now();
-  const { residual, definite } = influence(point, { inputs: test.inputs, targets: test.labels }, {
-    onRows: ({ done, total }) => {
-      if (done === total || done % 512 === 0) console.log(`   ${done} of ${total} rows after ${seconds(start)}`);
+  const { residual, definite } = influence(
+    point,
+    { inputs: test.inputs, targets: test.labels },
+    {
+      onRows: ({ done, total }) => {
+        if (done === total || done % 512 === 0) console.log(`   ${done} of ${total} rows after ${seconds(start)}`);
+      },
     },
-  });
-  console.log(`   Hessian definite: ${definite}, largest residual ${residual.toExponential(1)}, ${seconds(start)}, ${(process.resourceUsage().maxRSS / 1e6).toFixed(2)} GB`);
+  );
+  console.log(
+    `   Hessian definite: ${definite}, largest residual ${residual.toExponential(1)}, ${seconds(start)}, ${(process.resourceUsage().maxRSS / 1e6).toFixed(2)} GB`,
+  );
 }
 
 if (process.argv[2] === 'large') await large();

@@ -29,9 +29,12 @@ for (const { inputs, targets } of [train, validation, test]) {
 
 const model = (l2: number[]): Network =>
   new Network({
-    inputs: 6, loss: 'mse', l2,
+    inputs: 6,
+    loss: 'mse',
+    l2,
     layers: [
-      { type: 'dense', units: 12, activation: 'tanh' }, { type: 'residual', units: 12, activation: 'tanh' },
+      { type: 'dense', units: 12, activation: 'tanh' },
+      { type: 'residual', units: 12, activation: 'tanh' },
       { type: 'dense', units: 1, activation: 'identity' },
     ],
   });
@@ -40,7 +43,9 @@ let logL2 = [1e-2, 1e-2, 1e-2].map(Math.log);
 let params = model([0, 0, 0]).initialize({ seed: 7 });
 let step = 1;
 let previous: number[] | null = null;
-console.log('round   L2 of layer 1, 2, 3                validation   test         gradient in log L2                 training gradient');
+console.log(
+  'round   L2 of layer 1, 2, 3                validation   test         gradient in log L2                 training gradient',
+);
 for (let round = 0; round < 24; round++) {
   const l2 = logL2.map(Math.exp);
   const network = model(l2);

@@ -31,7 +31,12 @@ const unit = (): Float64Array => {
   return v.map((value) => value / length);
 };
 /** sum_i f(lambda_i) (v_i . x) v_i */
-function spectralFunction(values: Float64Array, vectors: Float64Array, x: Float64Array, f: (lambda: number) => number): Float64Array {
+function spectralFunction(
+  values: Float64Array,
+  vectors: Float64Array,
+  x: Float64Array,
+  f: (lambda: number) => number,
+): Float64Array {
   const out = new Float64Array(P);
   for (let k = 0; k < P; k++) {
     const v = vectors.subarray(k * P, (k + 1) * P);
@@ -54,10 +59,14 @@ for (let trial = 0; trial < 100; trial++) {
 }
 console.log(`   largest |v'Hw - w'Hv| of 100 pairs: ${e(asymmetry)}   (|H| = ${norm.toFixed(4)})\n`);
 
-console.log('2. Quadratic form: v\'Hv against second differences of the loss, step t');
+console.log("2. Quadratic form: v'Hv against second differences of the loss, step t");
 const v = unit();
 const exact = dot(v, point.hessianProduct(v));
-const lossAt = (t: number): number => network.evaluate(params.map((value, i) => value + t * v[i]), batch).loss;
+const lossAt = (t: number): number =>
+  network.evaluate(
+    params.map((value, i) => value + t * v[i]),
+    batch,
+  ).loss;
 for (const t of [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6]) {
   const difference = (lossAt(t) - 2 * lossAt(0) + lossAt(-t)) / t ** 2;
   console.log(`   t = ${e(t, 0)}   ${difference.toFixed(10)}   error ${e(Math.abs(difference - exact))}`);
@@ -83,7 +92,15 @@ console.log(`   x'Hx = ${dot(x, point.hessianProduct(x)).toFixed(15)}`);
 console.log(`   sum lambda_k (v_k . x)^2 = ${form.toFixed(15)}\n`);
 
 console.log('4. Critical points: roots of the gradient from 200 random starts');
-interface Found { loss: number; index: number; flat: number; kind: string; smallest: number; check: number; starts: number }
+interface Found {
+  loss: number;
+  index: number;
+  flat: number;
+  kind: string;
+  smallest: number;
+  check: number;
+  starts: number;
+}
 /**
  * Levenberg-Marquardt on |gradient|^2, whose roots are critical points of every index. With `descend`, first saddle-free Newton
  * steps |H|^-1 g (Dauphin et al. 2014), which leave saddles and end at minima.
@@ -92,16 +109,32 @@ function findCriticalPoint(start: Float64Array, descend: boolean): Linearization
   let at = network.linearize(start, batch);
   for (let step = 0; descend && step < 300; step++) {
     const spectrum = eigenvalues(at, { vectors: true });
-    const d = spectralFunction(spectrum.values, spectrum.vectors!, at.gradient, (lambda) => 1 / (Math.abs(lambda) + 0.01));
-    at = network.linearize(at.params.map((value, i) => value - 0.5 * d[i]), batch);
+    const d = spectralFunction(
+      spectrum.values,
+      spectrum.vectors!,
+      at.gradient,
+      (lambda) => 1 / (Math.abs(lambda) + 0.01),
+    );
+    at = network.linearize(
+      at.params.map((value, i) => value - 0.5 * d[i]),
+      batch,
+    );
   }
   let damping = 0.1;
   for (let step = 0; step < 400; step++) {
     const size = Math.sqrt(dot(at.gradient, at.gradient));
     if (size < 1e-13) return at;
     const spectrum = eigenvalues(at, { vectors: true });
-    const d = spectralFunction(spectrum.values, spectrum.vectors!, at.gradient, (lambda) => lambda / (lambda * lambda + damping * size));
-    const next = network.linearize(at.params.map((value, i) => value - d[i]), batch);
+    const d = spectralFunction(
+      spectrum.values,
+      spectrum.vectors!,
+      at.gradient,
+      (lambda) => lambda / (lambda * lambda + damping * size),
+    );
+    const next = network.linearize(
+      at.params.map((value, i) => value - d[i]),
+      batch,
+    );
     if (Math.sqrt(dot(next.gradient, next.gradient)) < size) {
       at = next;
       damping = Math.max(damping / 4, 1e-12);
@@ -115,7 +148,10 @@ function findCriticalPoint(start: Float64Array, descend: boolean): Linearization
 const found = new Map<string, Found>();
 let failures = 0;
 for (let trial = 0; trial < 200; trial++) {
-  const root = findCriticalPoint(random.normals(new Float64Array(P)).map((value) => 1.2 * value), trial % 2 === 1);
+  const root = findCriticalPoint(
+    random.normals(new Float64Array(P)).map((value) => 1.2 * value),
+    trial % 2 === 1,
+  );
   if (root === null) {
     failures++;
     continue;
@@ -129,11 +165,18 @@ for (let trial = 0; trial < 200; trial++) {
   }
   const { exact: curvature, difference } = report.quadraticForm[0];
   found.set(key, {
-    loss: root.loss, index: report.index, flat: report.degenerate, kind: report.kind, smallest: report.smallest.value,
-    check: Math.abs(curvature - difference), starts: 1,
+    loss: root.loss,
+    index: report.index,
+    flat: report.degenerate,
+    kind: report.kind,
+    smallest: report.smallest.value,
+    check: Math.abs(curvature - difference),
+    starts: 1,
   });
 }
-console.log('   index  kind      points  starts  flat   lowest loss  highest loss   smallest eigenvalues     |v\'Hv - difference| <=');
+console.log(
+  "   index  kind      points  starts  flat   lowest loss  highest loss   smallest eigenvalues     |v'Hv - difference| <=",
+);
 const all = [...found.values()];
 for (const index of [...new Set(all.map((point) => point.index))].sort((a, b) => a - b)) {
   const group = all.filter((point) => point.index === index);
@@ -143,7 +186,11 @@ for (const index of [...new Set(all.map((point) => point.index))].sort((a, b) =>
     `   ${String(index).padStart(5)}  ${[...new Set(group.map((point) => point.kind))].join('/').padEnd(8)}  ${String(group.length).padStart(6)}  ` +
       `${String(column((point) => point.starts).reduce((a, b) => a + b)).padStart(6)}  ${String(Math.max(...column((point) => point.flat))).padStart(4)}   ` +
       `${Math.min(...column((point) => point.loss)).toFixed(7)}    ${Math.max(...column((point) => point.loss)).toFixed(7)}   ` +
-      `${Math.min(...smallest).toFixed(5).padStart(9)} to ${Math.max(...smallest).toFixed(5).padStart(9)}   ${e(Math.max(...column((point) => point.check)))}`,
+      `${Math.min(...smallest)
+        .toFixed(5)
+        .padStart(9)} to ${Math.max(...smallest)
+        .toFixed(5)
+        .padStart(9)}   ${e(Math.max(...column((point) => point.check)))}`,
   );
 }
 console.log(`   starts that ended at no root: ${failures}`);

@@ -7,9 +7,17 @@ import { Random } from '../../ts/random.js';
 import { denseSpectrum, pointOf, randomPoint, someShapes } from './helpers.js';
 
 /** A layer that ignores its input: output f(p) of `parameterCount` parameters, with its derivatives. */
-function formula(parameterCount: number, value: (p: Float64Array) => number, gradient: (p: Float64Array) => number[], hessian: (p: Float64Array) => number[][]): SmoothLayer {
+function formula(
+  parameterCount: number,
+  value: (p: Float64Array) => number,
+  gradient: (p: Float64Array) => number[],
+  hessian: (p: Float64Array) => number[][],
+): SmoothLayer {
   return {
-    name: 'formula', inputs: 1, units: 1, parameterCount,
+    name: 'formula',
+    inputs: 1,
+    units: 1,
+    parameterCount,
     forward: (p, _z, out) => {
       out[0] = value(p);
     },
@@ -18,7 +26,11 @@ function formula(parameterCount: number, value: (p: Float64Array) => number, gra
       dz.fill(0);
     },
     contractions: (p, _z, adjoint, hxx, hxz, hzz) => {
-      hxx.set(hessian(p).flat().map((entry) => adjoint[0] * entry));
+      hxx.set(
+        hessian(p)
+          .flat()
+          .map((entry) => adjoint[0] * entry),
+      );
       hxz.fill(0);
       hzz.fill(0);
     },
@@ -31,13 +43,37 @@ function pointOfFormula(layer: SmoothLayer, target: number, p: number[]): Linear
   return network.linearize(Float64Array.from(p), { inputs: Float64Array.of(1), targets: [target] });
 }
 
-const square = formula(2, (p) => p[0] ** 2 + p[1] ** 2, (p) => [2 * p[0], 2 * p[1]], () => [[2, 0], [0, 2]]);
-const hyperbola = formula(2, (p) => p[0] ** 2 - p[1] ** 2, (p) => [2 * p[0], -2 * p[1]], () => [[2, 0], [0, -2]]);
+const square = formula(
+  2,
+  (p) => p[0] ** 2 + p[1] ** 2,
+  (p) => [2 * p[0], 2 * p[1]],
+  () => [
+    [2, 0],
+    [0, 2],
+  ],
+);
+const hyperbola = formula(
+  2,
+  (p) => p[0] ** 2 - p[1] ** 2,
+  (p) => [2 * p[0], -2 * p[1]],
+  () => [
+    [2, 0],
+    [0, -2],
+  ],
+);
 
 describe('criticalPoint: known functions', () => {
   it('a strict maximum: (p^2 + q^2 - 1)^2 at the origin, H = -4 I', () => {
-    const { kind, index, degenerate, positive, smallest, gradientNorm } = criticalPoint(pointOfFormula(square, 1, [0, 0]));
-    expect({ kind, index, degenerate, positive, gradientNorm }).to.deep.equal({ kind: 'maximum', index: 2, degenerate: 0, positive: 0, gradientNorm: 0 });
+    const { kind, index, degenerate, positive, smallest, gradientNorm } = criticalPoint(
+      pointOfFormula(square, 1, [0, 0]),
+    );
+    expect({ kind, index, degenerate, positive, gradientNorm }).to.deep.equal({
+      kind: 'maximum',
+      index: 2,
+      degenerate: 0,
+      positive: 0,
+      gradientNorm: 0,
+    });
     expect(smallest.value).to.be.closeTo(-4, 1e-12);
   });
 
@@ -67,7 +103,12 @@ describe('criticalPoint: known functions', () => {
 
   it('on the circle of minima one direction is flat: degenerate, not a strict minimum', () => {
     const { kind, index, degenerate, positive } = criticalPoint(pointOfFormula(square, 1, [0.6, 0.8]));
-    expect({ kind, index, degenerate, positive }).to.deep.equal({ kind: 'degenerate', index: 0, degenerate: 1, positive: 1 });
+    expect({ kind, index, degenerate, positive }).to.deep.equal({
+      kind: 'degenerate',
+      index: 0,
+      degenerate: 1,
+      positive: 1,
+    });
   });
 
   it('off the critical set it says so, and the direction points downhill', () => {
@@ -81,12 +122,17 @@ describe('criticalPoint: known functions', () => {
 describe('criticalPoint: networks', () => {
   it('a deep linear network at zero is a saddle: w2 w1 has H = [[0, c], [c, 0]]', () => {
     const network = new Network({
-      inputs: 1, loss: 'mse', layers: [
-        { type: 'dense', units: 1, activation: 'identity', bias: false }, { type: 'dense', units: 1, activation: 'identity', bias: false },
+      inputs: 1,
+      loss: 'mse',
+      layers: [
+        { type: 'dense', units: 1, activation: 'identity', bias: false },
+        { type: 'dense', units: 1, activation: 'identity', bias: false },
       ],
     });
     // loss = mean (w2 w1 x - t)^2, so c = -2 mean(x t) = -2 (1 * 3 + 2 * 1) / 2 = -5
-    const { kind, index, smallest } = criticalPoint(network.linearize(new Float64Array(2), { inputs: Float64Array.of(1, 2), targets: [3, 1] }));
+    const { kind, index, smallest } = criticalPoint(
+      network.linearize(new Float64Array(2), { inputs: Float64Array.of(1, 2), targets: [3, 1] }),
+    );
     expect(kind).to.equal('saddle');
     expect(index).to.equal(1);
     expect(smallest.value).to.be.closeTo(-5, 1e-12);
@@ -97,7 +143,11 @@ describe('criticalPoint: networks', () => {
     const [N, d] = [12, 3];
     const inputs = random.normals(new Float64Array(N * d));
     const targets = random.normals(new Float64Array(N));
-    const network = new Network({ inputs: d, loss: 'mse', layers: [{ type: 'dense', units: 1, activation: 'identity', bias: false }] });
+    const network = new Network({
+      inputs: d,
+      loss: 'mse',
+      layers: [{ type: 'dense', units: 1, activation: 'identity', bias: false }],
+    });
     const zero = network.linearize(new Float64Array(d), { inputs, targets });
     // one Newton step from zero
     const H = zero.denseHessian();
@@ -113,7 +163,8 @@ describe('criticalPoint: networks', () => {
     for (const shape of someShapes.filter((_, i) => i % 7 === 0)) {
       const point = randomPoint(shape);
       const w = denseSpectrum(point);
-      const { index, degenerate, positive, tolerance, smallest, direction, residual, quadraticForm } = criticalPoint(point);
+      const { index, degenerate, positive, tolerance, smallest, direction, residual, quadraticForm } =
+        criticalPoint(point);
       expect(index).to.equal(w.filter((value) => value < -tolerance).length);
       expect(degenerate).to.equal(w.filter((value) => Math.abs(value) <= tolerance).length);
       expect(index + degenerate + positive).to.equal(w.length);
@@ -122,14 +173,25 @@ describe('criticalPoint: networks', () => {
       expect(direction.length).to.equal(w.length);
       expect(residual).to.be.below(1e-8 * size);
       // differences: rounding u |loss| / t^2 = 1e-8 |loss|, truncation t^2 = 1.5e-8 of fourth derivatives (within 1e3)
-      for (const { exact, difference } of quadraticForm) expect(Math.abs(exact - difference)).to.be.below(1e-5 * Math.max(1, size, point.loss));
+      for (const { exact, difference } of quadraticForm)
+        expect(Math.abs(exact - difference)).to.be.below(1e-5 * Math.max(1, size, point.loss));
     }
   });
 
   it('dead units give flat directions', () => {
-    const point = pointOf(3, 'mse', [{ type: 'dense', units: 4, activation: 'relu' }, { type: 'dense', units: 1, activation: 'identity' }], 6, 1, (x) => {
-      x.fill(-20, 12, 16); // biases: no unit ever fires
-    });
+    const point = pointOf(
+      3,
+      'mse',
+      [
+        { type: 'dense', units: 4, activation: 'relu' },
+        { type: 'dense', units: 1, activation: 'identity' },
+      ],
+      6,
+      1,
+      (x) => {
+        x.fill(-20, 12, 16); // biases: no unit ever fires
+      },
+    );
     const { degenerate, positive, index } = criticalPoint(point);
     // only the output bias has curvature
     expect([degenerate, positive, index]).to.deep.equal([20, 1, 0]);

@@ -1,6 +1,12 @@
 import { expect } from 'chai';
 import {
-  conditionNumber, eigenvalue, eigenvalues, largestEigenvalue, smallestEigenvalue, spectralDensity, SpectrumSlicer,
+  conditionNumber,
+  eigenvalue,
+  eigenvalues,
+  largestEigenvalue,
+  smallestEigenvalue,
+  spectralDensity,
+  SpectrumSlicer,
 } from '../../ts/curvature/index.js';
 import { DeepHessianError } from '../../ts/errors.js';
 import { kernels, No, Yes } from '../../ts/native/index.js';
@@ -39,7 +45,11 @@ describe('eigenvalue: every one, certified', () => {
     for (const shape of someShapes.filter((_, i) => i % 4 === 0)) {
       const point = randomPoint(shape);
       compareEigenvalues(new SpectrumSlicer(point), denseSpectrum(point), 5);
-      compareEigenvalues(new SpectrumSlicer(point, { matrix: 'gauss-newton' }), denseSpectrum(point, 'gauss-newton'), 11);
+      compareEigenvalues(
+        new SpectrumSlicer(point, { matrix: 'gauss-newton' }),
+        denseSpectrum(point, 'gauss-newton'),
+        11,
+      );
     }
   });
 
@@ -56,7 +66,9 @@ describe('eigenvalue: every one, certified', () => {
     const w = denseSpectrum(point);
     const size = spectralNorm(w);
     // four alike units: every direction that tells them apart and leaves their sum alone has the same curvature three times
-    const triples = w.filter((value, k) => k > 1 && Math.abs(value - w[k - 2]) < 1e-12 * size && Math.abs(value) > 1e-6 * size);
+    const triples = w.filter(
+      (value, k) => k > 1 && Math.abs(value - w[k - 2]) < 1e-12 * size && Math.abs(value) > 1e-6 * size,
+    );
     expect(triples.length).to.be.greaterThan(2);
     for (let k = 2; k < w.length; k++) {
       if (Math.abs(w[k] - w[k - 2]) > 1e-12 * size || Math.abs(w[k]) < 1e-6 * size) continue;
@@ -69,8 +81,10 @@ describe('eigenvalue: every one, certified', () => {
 
 describe('eigenvalue: networks too large for dense first guesses', () => {
   const wide: LayerSpec[] = [
-    { type: 'dense', units: 14, activation: 'tanh' }, { type: 'residual', units: 14, activation: 'sigmoid' },
-    { type: 'dense', units: 14, activation: 'softplus' }, { type: 'dense', units: 4, activation: 'identity' },
+    { type: 'dense', units: 14, activation: 'tanh' },
+    { type: 'residual', units: 14, activation: 'sigmoid' },
+    { type: 'dense', units: 14, activation: 'softplus' },
+    { type: 'dense', units: 4, activation: 'identity' },
   ];
   for (const samples of [5, 24]) {
     it(`P = 620, N = ${samples}: ends by Lanczos, inner ones by slicing and inverse Lanczos`, function () {
@@ -141,7 +155,10 @@ describe('eigenvectors', () => {
 
   it('says what does not fit, and what is wrong', () => {
     const point = randomPoint(someShapes[0]);
-    expect(() => eigenvalues(point, { memoryLimit: 1000 })).to.throw(DeepHessianError, /eigenvalues: needs .* but 1.0 kB/);
+    expect(() => eigenvalues(point, { memoryLimit: 1000 })).to.throw(
+      DeepHessianError,
+      /eigenvalues: needs .* but 1.0 kB/,
+    );
     expect(() => eigenvalue(point, -1)).to.throw(RangeError, /index/);
     expect(() => eigenvalue(point, point.network.parameterCount)).to.throw(RangeError, /index/);
     expect(() => eigenvalue(point, 0, { tolerance: 0 })).to.throw(RangeError, /tolerance/);
@@ -177,16 +194,25 @@ describe('spectralDensity', () => {
       const size = spectralNorm(w);
       // an odd number of bins over a symmetric interval has no edge at 0; an even one does, on the null space
       for (const bins of [10, 15]) {
-        const { edges, counts, below, above, estimates, standardErrors } = spectralDensity(point, { bins, from: -1.1 * size, to: 1.1 * size, probes: 40 });
+        const { edges, counts, below, above, estimates, standardErrors } = spectralDensity(point, {
+          bins,
+          from: -1.1 * size,
+          to: 1.1 * size,
+          probes: 40,
+        });
         expect(below).to.equal(0);
         expect(above).to.equal(0);
         expect(counts.reduce((a, b) => a + b, 0)).to.equal(w.length);
         for (let i = 0; i < bins; i++) {
           const inside = w.filter((value) => value >= edges[i] && value < edges[i + 1]).length;
-          const doubtful = w.some((value) => Math.min(Math.abs(value - edges[i]), Math.abs(value - edges[i + 1])) < 1e-12 * size);
+          const doubtful = w.some(
+            (value) => Math.min(Math.abs(value - edges[i]), Math.abs(value - edges[i + 1])) < 1e-12 * size,
+          );
           if (!doubtful) expect(counts[i], `bin ${i}`).to.equal(inside);
           // P is below the quadrature's steps, so only sampling error is left: six standard errors and a rounding count
-          expect(Math.abs(estimates[i] - counts[i])).to.be.below(6 * standardErrors[i] + 0.51 + (doubtful ? w.length : 0));
+          expect(Math.abs(estimates[i] - counts[i])).to.be.below(
+            6 * standardErrors[i] + 0.51 + (doubtful ? w.length : 0),
+          );
         }
       }
     }

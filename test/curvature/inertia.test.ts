@@ -31,7 +31,10 @@ describe('inertia: counts against the dense spectrum', () => {
       compareCounts(new SpectrumSlicer(point, { method: 'affine' }), w);
       // hundreds of dense factorizations: only where they are cheap without a native core too
       if (w.length <= 210) compareCounts(new SpectrumSlicer(point, { method: 'dense' }), w);
-      compareCounts(new SpectrumSlicer(point, { matrix: 'gauss-newton', method: 'affine' }), golden.array('gauss_newton_eigenvalues'));
+      compareCounts(
+        new SpectrumSlicer(point, { matrix: 'gauss-newton', method: 'affine' }),
+        golden.array('gauss_newton_eigenvalues'),
+      );
       // the reference says how many eigenvalues are negative beyond its own rounding
       const size = spectralNorm(w);
       const tolerance = 1e-9 * size;
@@ -53,7 +56,10 @@ describe('inertia: counts against the dense spectrum', () => {
     for (const shape of someShapes.filter((_, i) => i % 6 === 0)) {
       const point = randomPoint(shape);
       compareCounts(new SpectrumSlicer(point, { method: 'block' }), denseSpectrum(point));
-      compareCounts(new SpectrumSlicer(point, { method: 'affine', matrix: 'gauss-newton' }), denseSpectrum(point, 'gauss-newton'));
+      compareCounts(
+        new SpectrumSlicer(point, { method: 'affine', matrix: 'gauss-newton' }),
+        denseSpectrum(point, 'gauss-newton'),
+      );
     }
   });
 });
@@ -95,8 +101,11 @@ describe('inertia: hard points', () => {
   it('a matrix of zeros has nothing but zeros', () => {
     // a bilinear loss at its degenerate point: inputs, outputs and targets all zero
     const network = new Network({
-      inputs: 2, loss: 'mse', layers: [
-        { type: 'dense', units: 2, activation: 'identity', bias: false }, { type: 'dense', units: 1, activation: 'identity', bias: false },
+      inputs: 2,
+      loss: 'mse',
+      layers: [
+        { type: 'dense', units: 2, activation: 'identity', bias: false },
+        { type: 'dense', units: 1, activation: 'identity', bias: false },
       ],
     });
     const point = network.linearize(new Float64Array(6), { inputs: new Float64Array(4), targets: [0, 0] });

@@ -25,13 +25,27 @@ function minimise(network: Network, start: Float64Array, data: BatchData): Linea
 }
 
 /** A linear regression with its least-squares solution. */
-function linearModel(): { network: Network; point: Linearization; data: { inputs: Float64Array; targets: Float64Array }; random: Random } {
+function linearModel(): {
+  network: Network;
+  point: Linearization;
+  data: { inputs: Float64Array; targets: Float64Array };
+  random: Random;
+} {
   const random = new Random(8);
   const [N, d] = [15, 4];
   const inputs = random.normals(new Float64Array(N * d));
   const targets = random.normals(new Float64Array(N));
-  const network = new Network({ inputs: d, loss: 'mse', layers: [{ type: 'dense', units: 1, activation: 'identity' }] });
-  return { network, point: minimise(network, new Float64Array(d + 1), { inputs, targets }), data: { inputs, targets }, random };
+  const network = new Network({
+    inputs: d,
+    loss: 'mse',
+    layers: [{ type: 'dense', units: 1, activation: 'identity' }],
+  });
+  return {
+    network,
+    point: minimise(network, new Float64Array(d + 1), { inputs, targets }),
+    data: { inputs, targets },
+    random,
+  };
 }
 
 /** Rows of a row-major table without row i. */
@@ -51,7 +65,12 @@ describe('SampleGradients', () => {
       for (let n = 0; n < 6; n++) for (let i = 0; i < P; i++) sum[i] += (data.weights![n] / 6) * g[n * P + i];
       const penalty = new Float64Array(P);
       network.addPenaltyProduct(params, penalty);
-      expect(maximumError(sum, point.gradient.map((value, i) => value - penalty[i]))).to.be.below(1e-12);
+      expect(
+        maximumError(
+          sum,
+          point.gradient.map((value, i) => value - penalty[i]),
+        ),
+      ).to.be.below(1e-12);
     }
   });
 });
@@ -70,7 +89,10 @@ describe('influence: closed form of a linear model', () => {
     const testGradients = new Float64Array(5 * 6);
     new SampleGradients(network, point.params, network.batch(tests)).fill(0, 6, testGradients);
     for (let i = 0; i < N; i++) {
-      const rest = minimise(network, point.params, { inputs: without(data.inputs, 4, i), targets: without(data.targets, 1, i) });
+      const rest = minimise(network, point.params, {
+        inputs: without(data.inputs, 4, i),
+        targets: without(data.targets, 1, i),
+      });
       const error = point.outputs[i] - data.targets[i];
       // self-influence = g' H^-1 g = 4 e^2 x'(2 X'X / N)^-1 x = 2 N e^2 h
       const leverage = self[i] / (2 * N * error * error);
@@ -87,7 +109,10 @@ describe('influence: closed form of a linear model', () => {
   it('leave-one-out residuals: e_i / (1 - h_i)', () => {
     const self = selfInfluence(point).values;
     for (const i of [0, 7, 14]) {
-      const rest = minimise(network, point.params, { inputs: without(data.inputs, 4, i), targets: without(data.targets, 1, i) });
+      const rest = minimise(network, point.params, {
+        inputs: without(data.inputs, 4, i),
+        targets: without(data.targets, 1, i),
+      });
       const left = network.forward(rest.params, data.inputs.slice(i * 4, i * 4 + 4))[0] - data.targets[i];
       const error = point.outputs[i] - data.targets[i];
       expect(left).to.be.closeTo(error / (1 - self[i] / (2 * N * error * error)), 1e-9);
@@ -144,7 +169,8 @@ describe('influence: networks', () => {
     const rows: number[] = [];
     const seen: number[] = [];
     const result = influence(point, testPoint, {
-      damping: 0.1, block: 6,
+      damping: 0.1,
+      block: 6,
       onRows: ({ first, count, values, done, total }) => {
         expect(values.length).to.equal(count * 5);
         expect(total).to.equal(20);
@@ -155,7 +181,10 @@ describe('influence: networks', () => {
     expect(result.values).to.equal(null);
     expect(seen).to.deep.equal([0, 6, 6, 12, 12, 18, 18, 20]);
     expect(maximumError(rows, whole)).to.be.below(1e-13);
-    expect(() => influence(point, tests, { damping: 0.1, block: 6, onRows: () => false })).to.throw(DeepHessianError, /stopped by its caller after 6 of 20/);
+    expect(() => influence(point, tests, { damping: 0.1, block: 6, onRows: () => false })).to.throw(
+      DeepHessianError,
+      /stopped by its caller after 6 of 20/,
+    );
   });
 
   it('predicts real retraining to first order: weights changed by a small step', () => {
@@ -167,7 +196,12 @@ describe('influence: networks', () => {
         const weights = data.weights!.slice();
         weights[i] += step;
         const { params: moved } = minimise(network, point.params, { ...data, weights });
-        return Array.from({ length: 5 }, (_, j) => network.linearize(moved, { inputs: tests.inputs.slice(j * 3, j * 3 + 3), targets: [tests.targets[j]] }).dataLoss);
+        return Array.from(
+          { length: 5 },
+          (_, j) =>
+            network.linearize(moved, { inputs: tests.inputs.slice(j * 3, j * 3 + 3), targets: [tests.targets[j]] })
+              .dataLoss,
+        );
       });
       for (let j = 0; j < 5; j++) {
         const difference = (losses[0][j] - losses[1][j]) / (2 * h);
@@ -182,7 +216,10 @@ describe('influence: networks', () => {
     expect(() => influence(point, tests, { relative: 'both' as never })).to.throw(RangeError, /relative/);
     expect(() => influence(point, { inputs: new Float64Array(4), targets: [0] })).to.throw(RangeError, /inputs/);
     expect(() => influence(point, null as never)).to.throw(TypeError, /batch/);
-    expect(() => influence(point, tests, { memoryLimit: 1000 })).to.throw(DeepHessianError, /influence: needs .* but 1.0 kB/);
+    expect(() => influence(point, tests, { memoryLimit: 1000 })).to.throw(
+      DeepHessianError,
+      /influence: needs .* but 1.0 kB/,
+    );
     expect(() => selfInfluence(point, { block: 0 })).to.throw(RangeError, /block/);
   });
 });
@@ -196,7 +233,10 @@ describe('hypergradient against differences of retrained optima', () => {
       const K = network.outputs;
       const validation: BatchData = {
         inputs: random.normals(new Float64Array(8 * 3)),
-        targets: kind === 'mse' ? random.normals(new Float64Array(8 * K)) : Int32Array.from({ length: 8 }, () => random.integer(K)),
+        targets:
+          kind === 'mse'
+            ? random.normals(new Float64Array(8 * K))
+            : Int32Array.from({ length: 8 }, () => random.integer(K)),
       };
       const point = minimise(network, params, data);
       const { l2, weights, validationLoss, gradientNorm, residual } = hypergradient(point, validation);
@@ -204,20 +244,38 @@ describe('hypergradient against differences of retrained optima', () => {
       expect(residual).to.be.below(1e-10);
       expect(validationLoss).to.equal(network.linearize(point.params, validation).dataLoss);
       const retrained = (penalties: number[], sampleWeights: Float64Array): number => {
-        const other = new Network({ inputs: 3, loss: network.loss, l2: penalties, layers: [
-          { type: 'dense', units: 4, activation: 'tanh' }, { type: 'residual', units: 4, activation: 'tanh' }, { type: 'dense', units: 3, activation: 'identity' },
-        ] });
-        return other.linearize(minimise(other, point.params, { ...data, weights: sampleWeights }).params, validation).dataLoss;
+        const other = new Network({
+          inputs: 3,
+          loss: network.loss,
+          l2: penalties,
+          layers: [
+            { type: 'dense', units: 4, activation: 'tanh' },
+            { type: 'residual', units: 4, activation: 'tanh' },
+            { type: 'dense', units: 3, activation: 'identity' },
+          ],
+        });
+        return other.linearize(minimise(other, point.params, { ...data, weights: sampleWeights }).params, validation)
+          .dataLoss;
       };
       // central differences: truncation (h / l2)^2 relative, rounding 1e-12 / h
       for (let l = 0; l < 3; l++) {
         const h = 1e-3 * network.l2[l];
-        const [up, down] = [h, -h].map((step) => retrained(Array.from(network.l2, (value, k) => value + (k === l ? step : 0)), data.weights!));
+        const [up, down] = [h, -h].map((step) =>
+          retrained(
+            Array.from(network.l2, (value, k) => value + (k === l ? step : 0)),
+            data.weights!,
+          ),
+        );
         expect(l2[l]).to.be.closeTo((up - down) / (2 * h), 1e-5 * Math.max(1, Math.abs(l2[l])));
       }
       for (const n of [0, 9]) {
         const h = 1e-4;
-        const [up, down] = [h, -h].map((step) => retrained(Array.from(network.l2), data.weights!.map((value, k) => value + (k === n ? step : 0))));
+        const [up, down] = [h, -h].map((step) =>
+          retrained(
+            Array.from(network.l2),
+            data.weights!.map((value, k) => value + (k === n ? step : 0)),
+          ),
+        );
         expect(weights[n]).to.be.closeTo((up - down) / (2 * h), 1e-6);
       }
     });

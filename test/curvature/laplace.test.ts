@@ -1,5 +1,11 @@
 import { expect } from 'chai';
-import { classificationCalibration, laplace, regressionCalibration, tuneEvidence, withL2 } from '../../ts/curvature/index.js';
+import {
+  classificationCalibration,
+  laplace,
+  regressionCalibration,
+  tuneEvidence,
+  withL2,
+} from '../../ts/curvature/index.js';
 import { Linearization, Network } from '../../ts/derivatives/index.js';
 import { DeepHessianError } from '../../ts/errors.js';
 import { kernels, Lower, No, Yes } from '../../ts/native/index.js';
@@ -9,8 +15,17 @@ import { problem } from '../helpers/problems.js';
 import { denseInverse, denseSpectrum } from './helpers.js';
 
 /** Bayesian linear regression with everything in closed form: t = X w + noise, w ~ N(0, 1 / alpha), X with a column of ones. */
-function linearRegression(alpha: number, noise: number): {
-  X: Float64Array; targets: Float64Array; network: Network; params: Float64Array; inputs: Float64Array; N: number; p: number;
+function linearRegression(
+  alpha: number,
+  noise: number,
+): {
+  X: Float64Array;
+  targets: Float64Array;
+  network: Network;
+  params: Float64Array;
+  inputs: Float64Array;
+  N: number;
+  p: number;
 } {
   const random = new Random(21);
   const [N, d] = [20, 3];
@@ -31,7 +46,11 @@ function linearRegression(alpha: number, noise: number): {
   kernels.gemv(Yes, N, p, 1 / noise, X, 0, N, targets, 0, 1, 0, params, 0, 1);
   kernels.potrf(Lower, p, A, 0, p);
   kernels.potrs(Lower, p, 1, A, 0, p, params, 0, p);
-  const network = new Network({ inputs: d, loss: 'mse', layers: [{ type: 'dense', units: 1, activation: 'identity' }] });
+  const network = new Network({
+    inputs: d,
+    loss: 'mse',
+    layers: [{ type: 'dense', units: 1, activation: 'identity' }],
+  });
   return { X, targets, network, params, inputs, N, p };
 }
 
@@ -51,7 +70,11 @@ function exactEvidence(X: Float64Array, targets: Float64Array, alpha: number, no
 }
 
 describe('laplace: Bayesian linear regression, where it is exact', () => {
-  for (const [alpha, noise] of [[0.5, 0.2], [4, 0.1], [0.01, 1]]) {
+  for (const [alpha, noise] of [
+    [0.5, 0.2],
+    [4, 0.1],
+    [0.01, 1],
+  ]) {
     it(`alpha = ${alpha}, v = ${noise}: evidence, effective parameters, predictive variance`, () => {
       const { X, targets, network, params, inputs, N, p } = linearRegression(alpha, noise);
       const point = network.linearize(params, { inputs, targets });
@@ -63,7 +86,10 @@ describe('laplace: Bayesian linear regression, where it is exact', () => {
         kernels.gemm(Yes, No, p, p, N, 1 / noise, X, 0, N, X, 0, N, 0, A, 0, p);
         const w = new Float64Array(p);
         kernels.syevd(No, Lower, p, A.slice(), 0, p, w, 0);
-        expect(posterior.effectiveParameters[0]).to.be.closeTo(w.reduce((sum, value) => sum + value / (value + alpha), 0), 1e-9);
+        expect(posterior.effectiveParameters[0]).to.be.closeTo(
+          w.reduce((sum, value) => sum + value / (value + alpha), 0),
+          1e-9,
+        );
         // x' Lambda^-1 x at new inputs
         for (let i = 0; i < p; i++) A[i * (p + 1)] += alpha;
         kernels.potrf(Lower, p, A, 0, p);
@@ -84,11 +110,13 @@ describe('laplace: Bayesian linear regression, where it is exact', () => {
     });
   }
 
-  it('MacKay\'s fixed point is the maximum of the exact evidence', () => {
+  it("MacKay's fixed point is the maximum of the exact evidence", () => {
     const { X, targets, network, inputs, N, p } = linearRegression(1, 0.2);
     const start = network.linearize(new Float64Array(p), { inputs, targets });
     const { posterior, logEvidences } = tuneEvidence(start, {
-      priorPrecision: 1, noiseVariance: 0.2, rounds: 60,
+      priorPrecision: 1,
+      noiseVariance: 0.2,
+      rounds: 60,
       retrain: (other, params) => {
         // the exact minimum under the new penalty
         const at = new Linearization(other, params, start.batch, null);
@@ -102,7 +130,13 @@ describe('laplace: Bayesian linear regression, where it is exact', () => {
     const [alpha, noise] = [posterior.priorPrecision[0], posterior.noiseVariance];
     const best = exactEvidence(X, targets, alpha, noise);
     expect(posterior.logEvidence).to.be.closeTo(best, 1e-6);
-    for (const [a, v] of [[1.05, 1], [0.95, 1], [1, 1.05], [1, 0.95]]) expect(exactEvidence(X, targets, alpha * a, noise * v)).to.be.below(best);
+    for (const [a, v] of [
+      [1.05, 1],
+      [0.95, 1],
+      [1, 1.05],
+      [1, 0.95],
+    ])
+      expect(exactEvidence(X, targets, alpha * a, noise * v)).to.be.below(best);
     expect(logEvidences[logEvidences.length - 1]).to.be.greaterThan(logEvidences[1]);
     expect(N).to.equal(20);
   });
@@ -129,7 +163,10 @@ describe('laplace: networks', () => {
       }
       const fresh = random.normals(new Float64Array(3 * 3));
       const { variance, probabilities, observationVariance } = posterior.predict(fresh);
-      const at = network.linearize(params, { inputs: fresh, targets: kind === 'classes' ? [0, 1, 2] : new Float64Array(9) });
+      const at = network.linearize(params, {
+        inputs: fresh,
+        targets: kind === 'classes' ? [0, 1, 2] : new Float64Array(9),
+      });
       for (let n = 0; n < 3; n++) {
         for (let k = 0; k < K; k++) {
           const u = new Float64Array(9);
@@ -140,13 +177,17 @@ describe('laplace: networks', () => {
           const value = kernels.dot(P, solved, 0, j, 0) / scale;
           expect(variance[n * K + k]).to.be.closeTo(value, 1e-6 * value);
         }
-        if (kind === 'classes') expect(probabilities!.subarray(n * K, (n + 1) * K).reduce((a, b) => a + b, 0)).to.be.closeTo(1, 1e-14);
+        if (kind === 'classes')
+          expect(probabilities!.subarray(n * K, (n + 1) * K).reduce((a, b) => a + b, 0)).to.be.closeTo(1, 1e-14);
       }
       if (kind === 'mse') expect(observationVariance![0]).to.be.closeTo(variance[0] + point.dataLoss, 1e-12);
       else {
         // averaging over logits can only lower the confidence of a two-sided decision
         const plain = at.outputs.map((value) => 1 / (1 + Math.exp(-value)));
-        if (kind === 'binary') plain.forEach((value, i) => expect(Math.abs(probabilities![i] - 0.5)).to.be.at.most(Math.abs(value - 0.5) + 1e-15));
+        if (kind === 'binary')
+          plain.forEach((value, i) =>
+            expect(Math.abs(probabilities![i] - 0.5)).to.be.at.most(Math.abs(value - 0.5) + 1e-15),
+          );
       }
     });
   }
@@ -156,9 +197,16 @@ describe('laplace: networks', () => {
     const { network, params, data } = problem({ kind: 'mse', samples: 24, l2: 0.05, seed: 3 });
     const batch = network.batch(data);
     const train = (l2: Float64Array, x: Float64Array): void => {
-      const other = new Network({ inputs: 3, loss: 'mse', l2, layers: [
-        { type: 'dense', units: 4, activation: 'tanh' }, { type: 'residual', units: 4, activation: 'tanh' }, { type: 'dense', units: 3, activation: 'identity' },
-      ] });
+      const other = new Network({
+        inputs: 3,
+        loss: 'mse',
+        l2,
+        layers: [
+          { type: 'dense', units: 4, activation: 'tanh' },
+          { type: 'residual', units: 4, activation: 'tanh' },
+          { type: 'dense', units: 3, activation: 'identity' },
+        ],
+      });
       const newton = createNewton(other);
       for (let step = 0; step < 60; step++) newton.step(x, batch);
     };
@@ -166,7 +214,9 @@ describe('laplace: networks', () => {
     const start = network.linearize(params, batch);
     const rounds: number[] = [];
     const { posterior, logEvidences } = tuneEvidence(start, {
-      rounds: 6, retrain: (other, x) => train(other.l2, x), onRound: (round) => {
+      rounds: 6,
+      retrain: (other, x) => train(other.l2, x),
+      onRound: (round) => {
         rounds.push(round);
       },
     });
@@ -184,9 +234,15 @@ describe('laplace: networks', () => {
     expect(() => laplace(point, { priorPrecision: -1 })).to.throw(RangeError, /priorPrecision\[0\]/);
     expect(() => laplace(point, { priorPrecision: 1, noiseVariance: 0 })).to.throw(RangeError, /noiseVariance/);
     const weighted = problem({ kind: 'mse', weighted: true });
-    expect(() => laplace(weighted.network.linearize(weighted.params, weighted.data), { priorPrecision: 1 })).to.throw(DeepHessianError, /weights/);
+    expect(() => laplace(weighted.network.linearize(weighted.params, weighted.data), { priorPrecision: 1 })).to.throw(
+      DeepHessianError,
+      /weights/,
+    );
     // an indefinite Hessian is refused, not inverted
-    expect(() => laplace(point, { matrix: 'hessian', priorPrecision: 1e-3 })).to.throw(DeepHessianError, /not positive definite/);
+    expect(() => laplace(point, { matrix: 'hessian', priorPrecision: 1e-3 })).to.throw(
+      DeepHessianError,
+      /not positive definite/,
+    );
   });
 
   it('withL2 keeps the network and replaces the coefficients', () => {
@@ -204,21 +260,36 @@ describe('calibration tables', () => {
     const n = 20000;
     const variance = new Float64Array(n).map(() => 0.1 + random.uniform());
     const targets = variance.map((value) => Math.sqrt(value) * random.normal());
-    const { rows, meanSquaredScore, rootMeanSquareError, negativeLogLikelihood } = regressionCalibration(new Float64Array(n), variance, targets);
+    const { rows, meanSquaredScore, rootMeanSquareError, negativeLogLikelihood } = regressionCalibration(
+      new Float64Array(n),
+      variance,
+      targets,
+    );
     // binomial standard deviation at most 0.5 / sqrt(20000) = 0.0035; four of them
     for (const { nominal, observed } of rows) expect(observed).to.be.closeTo(nominal, 0.0142);
     expect(meanSquaredScore).to.be.closeTo(1, 0.05);
     expect(rootMeanSquareError).to.be.closeTo(Math.sqrt(0.6), 0.02);
-    const half = regressionCalibration(new Float64Array(n), variance.map((value) => value / 4), targets);
+    const half = regressionCalibration(
+      new Float64Array(n),
+      variance.map((value) => value / 4),
+      targets,
+    );
     expect(half.rows[4].observed).to.be.below(0.75);
     expect(half.negativeLogLikelihood).to.be.greaterThan(negativeLogLikelihood);
-    expect(() => regressionCalibration(new Float64Array(2), new Float64Array(2), new Float64Array(2))).to.throw(RangeError, /variance\[0\]/);
+    expect(() => regressionCalibration(new Float64Array(2), new Float64Array(2), new Float64Array(2))).to.throw(
+      RangeError,
+      /variance\[0\]/,
+    );
   });
 
   it('classification: bins, expected calibration error, likelihood', () => {
     // four samples at confidence 0.75, three of them right; one at 0.55, wrong
     const probabilities = Float64Array.of(0.75, 0.25, 0.75, 0.25, 0.75, 0.25, 0.25, 0.75, 0.45, 0.55);
-    const { bins, expectedCalibrationError, accuracy, negativeLogLikelihood } = classificationCalibration(probabilities, [0, 0, 1, 1, 0], 10);
+    const { bins, expectedCalibrationError, accuracy, negativeLogLikelihood } = classificationCalibration(
+      probabilities,
+      [0, 0, 1, 1, 0],
+      10,
+    );
     expect(bins[7].count).to.equal(4);
     expect(bins[7].accuracy).to.equal(0.75);
     expect(bins[5].confidence).to.be.closeTo(0.55, 1e-15);

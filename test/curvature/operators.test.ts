@@ -13,7 +13,10 @@ describe('curvature operators', () => {
     for (const shape of someShapes.filter((_, i) => i % 6 === 0)) {
       const point = randomPoint(shape);
       const P = point.network.parameterCount;
-      for (const [operator, dense] of [[hessianOperator(point), point.denseHessian()], [gaussNewtonOperator(point), point.denseGaussNewton()]] as const) {
+      for (const [operator, dense] of [
+        [hessianOperator(point), point.denseHessian()],
+        [gaussNewtonOperator(point), point.denseGaussNewton()],
+      ] as const) {
         expect(operator.symmetric).to.equal(true);
         expect(maximumError(operator.toDense(), dense)).to.be.below(1e-13);
         const x = new Random(1).normals(new Float64Array(3 * P));
@@ -58,7 +61,9 @@ describe('Fisher operators', () => {
         expect(maximumError(sampled, G)).to.be.greaterThan(1e-6);
         const again = fisherOperator(point, { kind: 'monte-carlo', draws: 2, seed: 4 });
         const v = new Random(3).normals(new Float64Array(network.parameterCount));
-        expect([...again.apply(v)]).to.deep.equal([...fisherOperator(point, { kind: 'monte-carlo', draws: 2, seed: 4 }).apply(v)]);
+        expect([...again.apply(v)]).to.deep.equal([
+          ...fisherOperator(point, { kind: 'monte-carlo', draws: 2, seed: 4 }).apply(v),
+        ]);
       });
     }
   }
@@ -72,9 +77,11 @@ describe('Fisher operators', () => {
       for (let n = 0; n < 5; n++) {
         const K = network.outputs;
         const inputs = data.inputs.slice(n * 3, (n + 1) * 3);
-        const targets = kind === 'classes' ? [data.targets[n]] : Float64Array.from(data.targets).slice(n * K, (n + 1) * K);
+        const targets =
+          kind === 'classes' ? [data.targets[n]] : Float64Array.from(data.targets).slice(n * K, (n + 1) * K);
         const g = network.linearize(params, { inputs, targets }).gradient;
-        for (let j = 0; j < P; j++) for (let i = 0; i < P; i++) expected[j * P + i] += (data.weights![n] / 5) * g[i] * g[j];
+        for (let j = 0; j < P; j++)
+          for (let i = 0; i < P; i++) expected[j * P + i] += (data.weights![n] / 5) * g[i] * g[j];
       }
       expect(maximumError(fisherOperator(point, { kind: 'empirical' }).toDense(), expected)).to.be.below(1e-12);
     }
@@ -85,7 +92,11 @@ describe('Fisher operators', () => {
     const point = network.linearize(params, data);
     expect(() => fisherOperator(point, { kind: 'true' as never })).to.throw(RangeError, /kind/);
     expect(() => fisherOperator(point, { draws: 0 })).to.throw(RangeError, /draws/);
-    expect(() => hessianOperator(new Network({ inputs: 1, loss: 'mse', layers: [{ type: 'dense', units: 1, activation: 'tanh' }] }) as never)).to.throw(TypeError, /point/);
+    expect(() =>
+      hessianOperator(
+        new Network({ inputs: 1, loss: 'mse', layers: [{ type: 'dense', units: 1, activation: 'tanh' }] }) as never,
+      ),
+    ).to.throw(TypeError, /point/);
     expect(() => inverseOperator({} as never)).to.throw(TypeError, /factor/);
   });
 });

@@ -10,7 +10,12 @@ import { describeShape } from '../inverse/helpers.js';
 import { denseInverse, denseSpectrum, hardPoints, randomPoint, someShapes } from './helpers.js';
 
 /** Diagonal, blocks and traces to 1e-8 of the inverse's largest entry. */
-function compareInverse(point: Linearization, matrix: 'hessian' | 'gauss-newton', damping: number, method: 'affine' | 'block' | 'dense'): void {
+function compareInverse(
+  point: Linearization,
+  matrix: 'hessian' | 'gauss-newton',
+  damping: number,
+  method: 'affine' | 'block' | 'dense',
+): void {
   const { parameterCount: P, layers } = point.network;
   const expected = denseInverse(point, matrix, damping);
   const size = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
@@ -22,7 +27,8 @@ function compareInverse(point: Linearization, matrix: 'hessian' | 'gauss-newton'
     for (let j = 0; j < p; j++) {
       part += expected[(o + j) * (P + 1)];
       error = Math.max(error, Math.abs(diagonal[o + j] - expected[(o + j) * (P + 1)]));
-      for (let i = 0; i < p; i++) error = Math.max(error, Math.abs(blocks![l][j * p + i] - expected[(o + j) * P + o + i]));
+      for (let i = 0; i < p; i++)
+        error = Math.max(error, Math.abs(blocks![l][j * p + i] - expected[(o + j) * P + o + i]));
     }
     sum += part;
     expect(Math.abs(layerTraces[l] - part)).to.be.below(1e-8 * size * p);
@@ -64,14 +70,19 @@ describe('selectedInverse against the dense inverse', () => {
 
   it('custom layers', () => {
     const network = new Network({
-      inputs: 3, loss: 'mse', layers: [
-        { type: 'custom', layer: gatedLayer(3, 4) }, { type: 'dense', units: 4, activation: 'tanh' },
-        { type: 'custom', layer: tanhLayer(4, 4, true) }, { type: 'dense', units: 2, activation: 'identity' },
+      inputs: 3,
+      loss: 'mse',
+      layers: [
+        { type: 'custom', layer: gatedLayer(3, 4) },
+        { type: 'dense', units: 4, activation: 'tanh' },
+        { type: 'custom', layer: tanhLayer(4, 4, true) },
+        { type: 'dense', units: 2, activation: 'identity' },
       ],
     });
     const random = new Random(3);
     const point = network.linearize(random.normals(new Float64Array(network.parameterCount)), {
-      inputs: random.normals(new Float64Array(15)), targets: random.normals(new Float64Array(10)),
+      inputs: random.normals(new Float64Array(15)),
+      targets: random.normals(new Float64Array(10)),
     });
     compareInverse(point, 'hessian', 0.1, 'block');
     expect(() => selectedInverse(point, { damping: 0.1, method: 'affine' })).to.throw(DeepHessianError, /custom layer/);
@@ -82,7 +93,10 @@ describe('selectedInverse against the dense inverse', () => {
       const point = randomPoint(shape);
       const w = denseSpectrum(point);
       const expected = w.reduce((sum, value) => sum + Math.log(Math.abs(value + 0.02)), 0);
-      expect(factor(point, { damping: 0.02, method: 'affine' }).logAbsDet).to.be.closeTo(expected, 1e-8 * Math.abs(expected));
+      expect(factor(point, { damping: 0.02, method: 'affine' }).logAbsDet).to.be.closeTo(
+        expected,
+        1e-8 * Math.abs(expected),
+      );
     }
   });
 
@@ -94,15 +108,23 @@ describe('selectedInverse against the dense inverse', () => {
     expect(method).to.equal('dense');
     expect(error).to.be.below(1e-8);
     // without room for 24 P^2 bytes the loss is told, with the figures and the result
-    expect(() => selectedInverse(point, { damping: 1e-6, method: 'affine', blocks: true, memoryLimit: 2.2e6 })).to.throw(DeepHessianError, /differ from refined solves/);
+    expect(() =>
+      selectedInverse(point, { damping: 1e-6, method: 'affine', blocks: true, memoryLimit: 2.2e6 }),
+    ).to.throw(DeepHessianError, /differ from refined solves/);
   });
 
   it('names what is wrong, and foresees memory', () => {
     const point = randomPoint(someShapes[0]);
     expect(() => selectedInverse(point, { damping: NaN })).to.throw(RangeError, /damping/);
     expect(() => selectedInverse(point, {} as never)).to.throw(TypeError, /damping/);
-    expect(() => selectedInverse(point, { damping: 1, method: 'sample-space' as never })).to.throw(RangeError, /method/);
-    expect(() => selectedInverse(point, { damping: 1, memoryLimit: 1000 })).to.throw(DeepHessianError, /needs .* but 1.0 kB/);
+    expect(() => selectedInverse(point, { damping: 1, method: 'sample-space' as never })).to.throw(
+      RangeError,
+      /method/,
+    );
+    expect(() => selectedInverse(point, { damping: 1, memoryLimit: 1000 })).to.throw(
+      DeepHessianError,
+      /needs .* but 1.0 kB/,
+    );
   });
 });
 

@@ -22,8 +22,12 @@ export interface RegressionCalibration {
 
 /** z with P(|Z| <= z) = nominal for a standard normal Z. */
 const quantiles: [number, number][] = [
-  [0.5, 0.6744897501960817], [0.68, 0.9944578832097532], [0.8, 1.2815515655446004], [0.9, 1.6448536269514722],
-  [0.95, 1.959963984540054], [0.99, 2.5758293035489004],
+  [0.5, 0.6744897501960817],
+  [0.68, 0.9944578832097532],
+  [0.8, 1.2815515655446004],
+  [0.9, 1.6448536269514722],
+  [0.95, 1.959963984540054],
+  [0.99, 2.5758293035489004],
 ];
 
 /**
@@ -31,7 +35,11 @@ const quantiles: [number, number][] = [
  *
  * @param mean predictions, any shape; `variance` and `targets` alike
  */
-export function regressionCalibration(mean: Float64Array, variance: Float64Array, targets: Float64Array): RegressionCalibration {
+export function regressionCalibration(
+  mean: Float64Array,
+  variance: Float64Array,
+  targets: Float64Array,
+): RegressionCalibration {
   const operation = 'regressionCalibration';
   checkVector(operation, 'variance', variance, mean.length);
   checkVector(operation, 'targets', targets, mean.length);
@@ -82,12 +90,17 @@ export interface ClassificationCalibration {
  * @param labels class indices [samples]
  * @param bins of equal width on the confidence, default 10
  */
-export function classificationCalibration(probabilities: Float64Array, labels: ArrayLike<number>, bins = 10): ClassificationCalibration {
+export function classificationCalibration(
+  probabilities: Float64Array,
+  labels: ArrayLike<number>,
+  bins = 10,
+): ClassificationCalibration {
   const operation = 'classificationCalibration';
   checkInteger(operation, 'bins', bins, 1);
   const N = labels.length;
   const K = probabilities.length / N;
-  if (N === 0 || !Number.isInteger(K)) failRange(operation, 'probabilities', `a Float64Array [${N}, classes]`, probabilities);
+  if (N === 0 || !Number.isInteger(K))
+    failRange(operation, 'probabilities', `a Float64Array [${N}, classes]`, probabilities);
   const table = Array.from({ length: bins }, () => ({ count: 0, confidence: 0, right: 0 }));
   let likelihood = 0;
   let right = 0;
@@ -108,8 +121,14 @@ export function classificationCalibration(probabilities: Float64Array, labels: A
   for (const { confidence, right: hits } of table) error += Math.abs(hits - confidence) / N;
   return {
     bins: table.map(({ count, confidence, right: hits }, b) => ({
-      from: b / bins, to: (b + 1) / bins, count, confidence: count === 0 ? NaN : confidence / count, accuracy: count === 0 ? NaN : hits / count,
+      from: b / bins,
+      to: (b + 1) / bins,
+      count,
+      confidence: count === 0 ? NaN : confidence / count,
+      accuracy: count === 0 ? NaN : hits / count,
     })),
-    expectedCalibrationError: error, negativeLogLikelihood: likelihood / N, accuracy: right / N,
+    expectedCalibrationError: error,
+    negativeLogLikelihood: likelihood / N,
+    accuracy: right / N,
   };
 }

@@ -25,7 +25,11 @@ export interface ConditionNumber {
  * @param damping eps, any finite number
  * @throws DeepHessianError 'inertia-untrusted' when the counts are not certain
  */
-export function conditionNumber(source: Linearization | SpectrumSlicer, damping: number, options: SpectrumOptions = {}): ConditionNumber {
+export function conditionNumber(
+  source: Linearization | SpectrumSlicer,
+  damping: number,
+  options: SpectrumOptions = {},
+): ConditionNumber {
   checkFinite('conditionNumber', 'damping', damping);
   checkKeys('conditionNumber', 'options', options, spectrumKeys);
   const slicer = slicerOf(source, spectrumOptions(options));
@@ -39,9 +43,19 @@ export function conditionNumber(source: Linearization | SpectrumSlicer, damping:
   if (low > 0 || high < 0) smallest = Math.min(Math.abs(low), Math.abs(high));
   else {
     const factor = slicer.factorAt(-damping);
-    const inverse = new LinearOperator({ rows: size, symmetric: true, name: 'inverse', apply: (x, out) => out.set(factor.solve(x).x) });
+    const inverse = new LinearOperator({
+      rows: size,
+      symmetric: true,
+      name: 'inverse',
+      apply: (x, out) => out.set(factor.solve(x).x),
+    });
     const { values, products } = lanczos(inverse, {
-      smallest: size > 1 ? 1 : 0, largest: 1, tolerance: 1e-8, verify: false, seed, maxIterations: Math.max(2, Math.min(2 * size, 400)),
+      smallest: size > 1 ? 1 : 0,
+      largest: 1,
+      tolerance: 1e-8,
+      verify: false,
+      seed,
+      maxIterations: Math.max(2, Math.min(2 * size, 400)),
     });
     slicer.products += products;
     smallest = 1 / values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);

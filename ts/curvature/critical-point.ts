@@ -85,12 +85,21 @@ export interface CriticalPointReport {
  * @example
  * const { kind, index, degenerate, direction } = criticalPoint(point);
  */
-export function criticalPoint(source: Linearization | SpectrumSlicer, options: CriticalPointOptions = {}): CriticalPointReport {
+export function criticalPoint(
+  source: Linearization | SpectrumSlicer,
+  options: CriticalPointOptions = {},
+): CriticalPointReport {
   const operation = 'criticalPoint';
-  checkKeys(operation, 'options', options, [...spectrumKeys.filter((key) => key !== 'matrix'), 'gradientTolerance', 'tolerance', 'directions']);
+  checkKeys(operation, 'options', options, [
+    ...spectrumKeys.filter((key) => key !== 'matrix'),
+    'gradientTolerance',
+    'tolerance',
+    'directions',
+  ]);
   const { directions = 4 } = options;
   checkInteger(operation, 'directions', directions, 0, 1000);
-  if (options.gradientTolerance !== undefined) checkNonNegative(operation, 'gradientTolerance', options.gradientTolerance);
+  if (options.gradientTolerance !== undefined)
+    checkNonNegative(operation, 'gradientTolerance', options.gradientTolerance);
   const slicer = slicerOf(source, spectrumOptions(options));
   const { point } = slicer;
   const gradientNorm = norm(point.gradient);
@@ -114,10 +123,21 @@ export function criticalPoint(source: Linearization | SpectrumSlicer, options: C
   else if (negative > 0 && positive > 0) kind = 'saddle';
   else if (zero === 0) kind = negative === 0 ? 'minimum' : 'maximum';
   return {
-    kind, loss: point.loss, gradientNorm, gradientTolerance, index: negative, degenerate: zero, positive, tolerance: counts.tolerance,
+    kind,
+    loss: point.loss,
+    gradientNorm,
+    gradientTolerance,
+    index: negative,
+    degenerate: zero,
+    positive,
+    tolerance: counts.tolerance,
     smallest: { value: smallest.value, lower: smallest.lower, upper: smallest.upper },
-    direction, residual: smallest.residual!, profile: lossProfile(point, direction), quadraticForm: checks,
-    factorizations: slicer.factorizations, products: slicer.products,
+    direction,
+    residual: smallest.residual!,
+    profile: lossProfile(point, direction),
+    quadraticForm: checks,
+    factorizations: slicer.factorizations,
+    products: slicer.products,
   };
 }
 
@@ -155,7 +175,11 @@ function defaultDistances(): Float64Array {
   return Float64Array.from([...half.map((t) => -t).reverse(), 0, ...half]);
 }
 
-function quadraticFormCheck(point: Linearization, v: Float64Array, direction: QuadraticFormCheck['direction']): QuadraticFormCheck {
+function quadraticFormCheck(
+  point: Linearization,
+  v: Float64Array,
+  direction: QuadraticFormCheck['direction'],
+): QuadraticFormCheck {
   const loss = lossAlong(point, v);
   // Rounding u |loss| / t^2 and truncation t^2 / 12 times the fourth derivative balance near u^(1/4).
   const step = Number.EPSILON ** 0.25;

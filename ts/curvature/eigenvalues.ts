@@ -9,7 +9,7 @@
  *     #(below value - t) <= k < #(below value + t)      =>      value - t <= lambda_k < value + t
  */
 import { checkBoolean, checkInteger, checkKeys, checkPositive } from '../checks.js';
-import { Linearization } from '../derivatives/index.js';
+import { type Linearization } from '../derivatives/index.js';
 import { DeepHessianError } from '../errors.js';
 import { availableMemory, requireMemory, type Factor, type MatrixKind } from '../inverse/index.js';
 import { lanczos } from '../linalg/lanczos.js';
@@ -20,7 +20,13 @@ import { kernels, Lower, No, Yes } from '../native/index.js';
 import { Random } from '../random.js';
 import { spectrumOptions } from './inertia.js';
 import { checkPoint } from './operators.js';
-import { slicerOf, type EigenvalueBound, type SpectrumOptions, spectrumKeys, type SpectrumSlicer } from './spectrum-slicer.js';
+import {
+  slicerOf,
+  type EigenvalueBound,
+  type SpectrumOptions,
+  spectrumKeys,
+  type SpectrumSlicer,
+} from './spectrum-slicer.js';
 
 export interface EigenvalueOptions extends SpectrumOptions {
   /** half width of the certified interval; default between 1e-10 |M| and 1e-8 |M|, 1e-8 |lambda| where that lies between */
@@ -64,7 +70,11 @@ const reach = 12;
  * @example
  * const { value, lower, upper } = eigenvalue(point, 0);
  */
-export function eigenvalue(source: Linearization | SpectrumSlicer, index: number, options: EigenvalueOptions = {}): CertifiedEigenvalue {
+export function eigenvalue(
+  source: Linearization | SpectrumSlicer,
+  index: number,
+  options: EigenvalueOptions = {},
+): CertifiedEigenvalue {
   const operation = 'eigenvalue';
   checkKeys(operation, 'options', options, [...spectrumKeys, 'tolerance', 'vector']);
   const slicer = slicerOf(source, spectrumOptions(options));
@@ -75,12 +85,18 @@ export function eigenvalue(source: Linearization | SpectrumSlicer, index: number
 }
 
 /** The smallest eigenvalue: {@link eigenvalue} number 0. */
-export function smallestEigenvalue(source: Linearization | SpectrumSlicer, options: EigenvalueOptions = {}): CertifiedEigenvalue {
+export function smallestEigenvalue(
+  source: Linearization | SpectrumSlicer,
+  options: EigenvalueOptions = {},
+): CertifiedEigenvalue {
   return eigenvalue(source, 0, options);
 }
 
 /** The largest eigenvalue: {@link eigenvalue} number P - 1. */
-export function largestEigenvalue(source: Linearization | SpectrumSlicer, options: EigenvalueOptions = {}): CertifiedEigenvalue {
+export function largestEigenvalue(
+  source: Linearization | SpectrumSlicer,
+  options: EigenvalueOptions = {},
+): CertifiedEigenvalue {
   const slicer = slicerOf(source, spectrumOptions(options));
   return eigenvalue(slicer, slicer.size - 1, options);
 }
@@ -107,7 +123,11 @@ class EigenvalueSearch {
       let estimate: number | null = this.quadratureGuess();
       for (let step = 0; found === null; step++) {
         if (step === 200) {
-          throw new DeepHessianError('no-convergence', `eigenvalue: number ${index} was not isolated in ${step} steps`, { index });
+          throw new DeepHessianError(
+            'no-convergence',
+            `eigenvalue: number ${index} was not isolated in ${step} steps`,
+            { index },
+          );
         }
         const lower = slicer.bracket(index).lower!;
         const upper = slicer.bracket(index).upper!;
@@ -123,14 +143,18 @@ class EigenvalueSearch {
         best = this.neighbour(bound);
         found = best === null ? null : this.certify(best);
         // Inside the wanted cluster, or next to another eigenvalue: what the factor saw nearest to the shift is worth a look.
-        if (found === null && Number.isFinite(bound.nearest) && Math.abs(bound.nearest) < 0.1 * (upper.shift - lower.shift)) {
+        if (
+          found === null &&
+          Number.isFinite(bound.nearest) &&
+          Math.abs(bound.nearest) < 0.1 * (upper.shift - lower.shift)
+        ) {
           best = { value: shift + bound.nearest, vector: null };
           found = this.certify(best);
         }
         if (found === null && !bound.trusted) this.sidestep(shift, upper.shift - lower.shift);
       }
     }
-    return this.finish(best!, found!.lower, found!.upper, wantVector);
+    return this.finish(best!, found.lower, found.upper, wantVector);
   }
 
   /** Half width of the interval for a value. */
@@ -167,7 +191,12 @@ class EigenvalueSearch {
     if (wanted > reach) return null;
     const atLower = index < size / 2;
     const { values, vectors, products } = lanczos(operator, {
-      smallest: atLower ? wanted : 0, largest: atLower ? 0 : wanted, tolerance: 1e-8, verify: false, seed, subspace: Math.min(size, 60 + 2 * wanted),
+      smallest: atLower ? wanted : 0,
+      largest: atLower ? 0 : wanted,
+      tolerance: 1e-8,
+      verify: false,
+      seed,
+      subspace: Math.min(size, 60 + 2 * wanted),
       maxIterations: 1500,
     });
     slicer.products += products;
@@ -186,14 +215,20 @@ class EigenvalueSearch {
     for (let t = 0; t < 60 && slicer.bracket(index).upper === null; t++, margin *= 2) slicer.count(highest + margin);
     const { lower, upper } = slicer.bracket(index);
     if (lower === null || upper === null) {
-      throw new DeepHessianError('inertia-untrusted', 'eigenvalue: no shift outside the spectrum could be counted', { index });
+      throw new DeepHessianError('inertia-untrusted', 'eigenvalue: no shift outside the spectrum could be counted', {
+        index,
+      });
     }
   }
 
   /** Where quadrature sees a share index / P of the spectrum below. */
   private quadratureGuess(): number {
     const { slicer, index } = this;
-    const estimate = stochasticLanczosQuadrature(slicer.operator, { probes: 4, steps: Math.min(slicer.size, 60), seed: slicer.seed });
+    const estimate = stochasticLanczosQuadrature(slicer.operator, {
+      probes: 4,
+      steps: Math.min(slicer.size, 60),
+      seed: slicer.seed,
+    });
     slicer.products += estimate.products;
     let from = estimate.lowest;
     let to = estimate.highest;
@@ -214,16 +249,25 @@ class EigenvalueSearch {
     const distance = above ? index - bound.below + 1 : bound.below - index;
     if (distance > Math.min(reach, size)) return null;
     const inverse = new LinearOperator({
-      rows: size, symmetric: true, name: 'inverse', apply: (x, out) => out.set(factor.solve(x).x),
+      rows: size,
+      symmetric: true,
+      name: 'inverse',
+      apply: (x, out) => out.set(factor.solve(x).x),
     });
     const { values, vectors, bounds, products } = lanczos(inverse, {
-      largest: above ? distance : 0, smallest: above ? 0 : distance, tolerance: 1e-8, verify: false, seed: slicer.seed, maxIterations: 400,
+      largest: above ? distance : 0,
+      smallest: above ? 0 : distance,
+      tolerance: 1e-8,
+      verify: false,
+      seed: slicer.seed,
+      maxIterations: 400,
     });
     slicer.products += products;
     // Largest 1 / (lambda - s): nearest above. The wanted one is the innermost of those computed.
     const place = above ? 0 : distance - 1;
     const theta = values[place];
-    if (!Number.isFinite(theta) || theta === 0 || theta > 0 !== above || !(bounds[place] < 1e-3 * Math.abs(theta))) return null;
+    if (!Number.isFinite(theta) || theta === 0 || theta > 0 !== above || !(bounds[place] < 1e-3 * Math.abs(theta)))
+      return null;
     const vector = vectors.slice(place * size, (place + 1) * size);
     return { value: this.rayleigh(vector).value, vector };
   }
@@ -235,7 +279,10 @@ class EigenvalueSearch {
       if (slicer.count(shift + step).trusted) return;
       if (slicer.count(shift - step).trusted) return;
     }
-    throw new DeepHessianError('inertia-untrusted', `eigenvalue: no count near ${shift} is certain`, { index: this.index, shift });
+    throw new DeepHessianError('inertia-untrusted', `eigenvalue: no count near ${shift} is certain`, {
+      index: this.index,
+      shift,
+    });
   }
 
   private rayleigh(v: Float64Array): { value: number; residual: number } {
@@ -247,7 +294,12 @@ class EigenvalueSearch {
     return { value, residual: norm(product) };
   }
 
-  private finish(guess: Guess, lower: EigenvalueBound, upper: EigenvalueBound, wantVector: boolean): CertifiedEigenvalue {
+  private finish(
+    guess: Guess,
+    lower: EigenvalueBound,
+    upper: EigenvalueBound,
+    wantVector: boolean,
+  ): CertifiedEigenvalue {
     const { slicer, index } = this;
     let { value } = guess;
     let vector: Float64Array | null = null;
@@ -265,8 +317,16 @@ class EigenvalueSearch {
       if (quotient.value >= lower.shift && quotient.value <= upper.shift) value = quotient.value;
     }
     return {
-      index, value, lower: lower.shift, upper: upper.shift, first: lower.below, last: upper.below - 1, vector, residual,
-      factorizations: slicer.factorizations, products: slicer.products,
+      index,
+      value,
+      lower: lower.shift,
+      upper: upper.shift,
+      first: lower.below,
+      last: upper.below - 1,
+      vector,
+      residual,
+      factorizations: slicer.factorizations,
+      products: slicer.products,
     };
   }
 
@@ -275,8 +335,16 @@ class EigenvalueSearch {
     const vector = wantVector ? new Float64Array(slicer.size) : null;
     if (vector !== null) vector[index] = 1;
     return {
-      index, value: 0, lower: 0, upper: 0, first: 0, last: slicer.size - 1, vector, residual: wantVector ? 0 : null,
-      factorizations: slicer.factorizations, products: slicer.products,
+      index,
+      value: 0,
+      lower: 0,
+      upper: 0,
+      first: 0,
+      last: slicer.size - 1,
+      vector,
+      residual: wantVector ? 0 : null,
+      factorizations: slicer.factorizations,
+      products: slicer.products,
     };
   }
 }
@@ -287,7 +355,12 @@ class EigenvalueSearch {
  *
  * @param start a first vector, or null for a random one
  */
-export function inverseIteration(factor: Factor, start: Float64Array | null, seed: number, steps: number): Float64Array {
+export function inverseIteration(
+  factor: Factor,
+  start: Float64Array | null,
+  seed: number,
+  steps: number,
+): Float64Array {
   const size = factor.point.network.parameterCount;
   const v = start === null ? new Random(seed).normals(new Float64Array(size)) : start.slice();
   scale(1 / norm(v), v);
@@ -321,17 +394,26 @@ export interface SpectrumResult {
  * @throws DeepHessianError 'out-of-memory' with the figures before anything is allocated
  */
 export function eigenvalues(
-  point: Linearization, options: { matrix?: MatrixKind; vectors?: boolean; memoryLimit?: number } = {},
+  point: Linearization,
+  options: { matrix?: MatrixKind; vectors?: boolean; memoryLimit?: number } = {},
 ): SpectrumResult {
   checkPoint('eigenvalues', point);
   checkKeys('eigenvalues', 'options', options, ['matrix', 'vectors', 'memoryLimit']);
   const { matrix = 'hessian', vectors = false, memoryLimit = availableMemory() } = options;
   const P = point.network.parameterCount;
   // syevd with vectors works in 2 P^2 numbers beside the matrix.
-  requireMemory('eigenvalues', (vectors ? 32 : 16) * P * P, memoryLimit, 'ask for counts or single eigenvalues instead: eigenvalueCount, eigenvalue');
+  requireMemory(
+    'eigenvalues',
+    (vectors ? 32 : 16) * P * P,
+    memoryLimit,
+    'ask for counts or single eigenvalues instead: eigenvalueCount, eigenvalue',
+  );
   const a = matrix === 'hessian' ? point.denseHessian() : point.denseGaussNewton();
   const values = new Float64Array(P);
   const info = kernels.syevd(vectors ? Yes : No, Lower, P, a, 0, P, values, 0);
-  if (info !== 0) throw new DeepHessianError('no-convergence', `eigenvalues: the dense eigensolver stopped with info ${info}`, { info });
+  if (info !== 0)
+    throw new DeepHessianError('no-convergence', `eigenvalues: the dense eigensolver stopped with info ${info}`, {
+      info,
+    });
   return { values, vectors: vectors ? a : null };
 }

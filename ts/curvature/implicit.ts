@@ -43,7 +43,11 @@ export interface Hypergradient {
  * const { l2 } = hypergradient(point, validation);
  * logL2[0] -= rate * network.l2[0] * l2[0];   // a step in the logarithm keeps it positive
  */
-export function hypergradient(point: Linearization, validation: Batch | BatchData, options: InverseOptions = {}): Hypergradient {
+export function hypergradient(
+  point: Linearization,
+  validation: Batch | BatchData,
+  options: InverseOptions = {},
+): Hypergradient {
   const operation = 'hypergradient';
   checkPoint(operation, point);
   checkKeys(operation, 'options', options, inverseKeys);
@@ -60,7 +64,9 @@ export function hypergradient(point: Linearization, validation: Batch | BatchDat
   const factor = factorFor(point, options);
   try {
     const { x: v, residual } = factor.solve(gradient);
-    const l2 = Float64Array.from(network.layers, ({ parameterOffset: o, parameterCount: p }) => (p === 0 ? 0 : -kernels.dot(p, v, o, params, o)));
+    const l2 = Float64Array.from(network.layers, ({ parameterOffset: o, parameterCount: p }) =>
+      p === 0 ? 0 : -kernels.dot(p, v, o, params, o),
+    );
     const weights = new Float64Array(N);
     const gradients = new SampleGradients(network, params, batch);
     const block = Math.min(64, N);

@@ -51,7 +51,11 @@ export function spectrumOptions(options: SpectrumOptions): SpectrumOptions {
  * @example
  * const { negative, zero } = inertia(point, 0);   // index of a critical point, and its flat directions
  */
-export function inertia(source: Linearization | SpectrumSlicer, shift = 0, options: InertiaOptions = {}): CertifiedInertia {
+export function inertia(
+  source: Linearization | SpectrumSlicer,
+  shift = 0,
+  options: InertiaOptions = {},
+): CertifiedInertia {
   checkFinite('inertia', 'shift', shift);
   checkKeys('inertia', 'options', options, [...spectrumKeys, 'tolerance']);
   if (options.tolerance !== undefined) checkNonNegative('inertia', 'tolerance', options.tolerance);
@@ -64,22 +68,37 @@ export function inertia(source: Linearization | SpectrumSlicer, shift = 0, optio
   const at = slicer.count(centre);
   // The distance is an estimate: believed only when it is clear.
   if (at.trusted && Math.abs(at.nearest) > 10 * tolerance) {
-    return { positive: slicer.size - at.below, negative: at.below, zero: 0, tolerance, factorizations: slicer.factorizations };
+    return {
+      positive: slicer.size - at.below,
+      negative: at.below,
+      zero: 0,
+      tolerance,
+      factorizations: slicer.factorizations,
+    };
   }
   for (;;) {
     const below = slicer.count(centre - tolerance);
     const above = below.trusted ? slicer.count(centre + tolerance) : below;
     if (below.trusted && above.trusted) {
       return {
-        positive: slicer.size - above.below, negative: below.below, zero: above.below - below.below, tolerance,
+        positive: slicer.size - above.below,
+        negative: below.below,
+        zero: above.below - below.below,
+        tolerance,
         factorizations: slicer.factorizations,
       };
     }
     const refused = below.trusted ? above : below;
     if (tolerance * 10 > most) {
-      throw new DeepHessianError('inertia-untrusted', `inertia: the signs at ${refused.shift} are not certain: ${refused.reason}`, {
-        shift: -refused.shift, tolerance, nearest: refused.nearest,
-      });
+      throw new DeepHessianError(
+        'inertia-untrusted',
+        `inertia: the signs at ${refused.shift} are not certain: ${refused.reason}`,
+        {
+          shift: -refused.shift,
+          tolerance,
+          nearest: refused.nearest,
+        },
+      );
     }
     tolerance *= 10;
   }
@@ -93,10 +112,19 @@ export function inertia(source: Linearization | SpectrumSlicer, shift = 0, optio
  *
  * @throws DeepHessianError 'inertia-untrusted' for a bound on an eigenvalue
  */
-export function eigenvalueCount(source: Linearization | SpectrumSlicer, from: number, to: number, options: SpectrumOptions = {}): number {
+export function eigenvalueCount(
+  source: Linearization | SpectrumSlicer,
+  from: number,
+  to: number,
+  options: SpectrumOptions = {},
+): number {
   checkKeys('eigenvalueCount', 'options', options, spectrumKeys);
-  for (const [name, value] of [['from', from], ['to', to]] as const) {
-    if (typeof value !== 'number' || Number.isNaN(value)) failRange('eigenvalueCount', name, 'a number or an infinity', value);
+  for (const [name, value] of [
+    ['from', from],
+    ['to', to],
+  ] as const) {
+    if (typeof value !== 'number' || Number.isNaN(value))
+      failRange('eigenvalueCount', name, 'a number or an infinity', value);
   }
   if (to < from) failRange('eigenvalueCount', 'to', `a number >= from (${from})`, to);
   const slicer = slicerOf(source, options);

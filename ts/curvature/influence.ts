@@ -16,7 +16,15 @@
 import { checkBoolean, checkInteger, checkKeys, checkNonNegative, checkObject, checkOneOf } from '../checks.js';
 import type { Linearization } from '../derivatives/index.js';
 import { DeepHessianError } from '../errors.js';
-import { availableMemory, factorShifted, factor as factorDamped, requireMemory, type Factor, type MatrixKind, type Method } from '../inverse/index.js';
+import {
+  availableMemory,
+  factorShifted,
+  factor as factorDamped,
+  requireMemory,
+  type Factor,
+  type MatrixKind,
+  type Method,
+} from '../inverse/index.js';
 import { kernels, No, Yes } from '../native/index.js';
 import { checkBatch, prepareBatch, type Batch, type BatchData } from '../network/index.js';
 import { checkPoint } from './operators.js';
@@ -93,7 +101,11 @@ export interface InfluenceResult {
  * const { values, tests } = influence(point, { inputs, targets }, { damping: 1e-3 });
  * const removal = -values[i * tests + j] / point.samples;   // predicted change of test loss j without sample i
  */
-export function influence(point: Linearization, test: Batch | BatchData, options: InfluenceOptions = {}): InfluenceResult {
+export function influence(
+  point: Linearization,
+  test: Batch | BatchData,
+  options: InfluenceOptions = {},
+): InfluenceResult {
   const operation = 'influence';
   checkPoint(operation, point);
   checkKeys(operation, 'options', options, [...inverseKeys, 'relative', 'block', 'onRows', 'keep']);
@@ -106,7 +118,12 @@ export function influence(point: Linearization, test: Batch | BatchData, options
   const P = network.parameterCount;
   const [N, T] = [training.samples, tests.samples];
   const limit = options.memoryLimit ?? availableMemory();
-  requireMemory(operation, 8 * (P * T + 2 * P * Math.min(block, N) + (keep ? N * T : 0)), limit, 'ask for fewer test points at a time, or stream with keep: false');
+  requireMemory(
+    operation,
+    8 * (P * T + 2 * P * Math.min(block, N) + (keep ? N * T : 0)),
+    limit,
+    'ask for fewer test points at a time, or stream with keep: false',
+  );
   const factor = factorFor(point, options);
   try {
     const testGradients = new Float64Array(P * T);
@@ -126,18 +143,29 @@ export function influence(point: Linearization, test: Batch | BatchData, options
     for (let first = 0; first < N; first += size) {
       const count = Math.min(size, N - first);
       gradients.fill(first, count, g);
-      if (relative !== 'none') residual = Math.max(residual, solveBlocks(factor, g.subarray(0, P * count), count, block, x));
+      if (relative !== 'none')
+        residual = Math.max(residual, solveBlocks(factor, g.subarray(0, P * count), count, block, x));
       // Row-major count x T is column-major T x count: solved^T x.
       kernels.gemm(Yes, No, T, count, P, -1, solved, 0, P, x, 0, P, 0, rows, 0, T);
       if (relative !== 'none') {
         for (let c = 0; c < count; c++) {
-          const scale = relative === 'parameters' ? kernels.nrm2(P, x.subarray(c * P, (c + 1) * P), 0) : Math.sqrt(Math.abs(kernels.dot(P, g, c * P, x, c * P)));
+          const scale =
+            relative === 'parameters'
+              ? kernels.nrm2(P, x.subarray(c * P, (c + 1) * P), 0)
+              : Math.sqrt(Math.abs(kernels.dot(P, g, c * P, x, c * P)));
           if (scale > 0) for (let j = 0; j < T; j++) rows[c * T + j] /= scale;
         }
       }
       values?.set(rows.subarray(0, count * T), first * T);
-      if (onRows?.({ first, count, values: rows.subarray(0, count * T), done: first + count, total: N }) === false && first + count < N) {
-        throw new DeepHessianError('aborted', `${operation}: stopped by its caller after ${first + count} of ${N} rows`, { done: first + count });
+      if (
+        onRows?.({ first, count, values: rows.subarray(0, count * T), done: first + count, total: N }) === false &&
+        first + count < N
+      ) {
+        throw new DeepHessianError(
+          'aborted',
+          `${operation}: stopped by its caller after ${first + count} of ${N} rows`,
+          { done: first + count },
+        );
       }
     }
     return { values, training: N, tests: T, residual, definite: isDefinite(factor) };
@@ -162,7 +190,8 @@ export interface SelfInfluenceResult {
  * const { values } = selfInfluence(point, { damping: 1e-3 });   // the most suspicious labels have the largest values
  */
 export function selfInfluence(
-  point: Linearization, options: InverseOptions & { block?: number; onProgress?: (done: number, total: number) => boolean | void } = {},
+  point: Linearization,
+  options: InverseOptions & { block?: number; onProgress?: (done: number, total: number) => boolean | void } = {},
 ): SelfInfluenceResult {
   const operation = 'selfInfluence';
   checkPoint(operation, point);

@@ -92,17 +92,21 @@ export class LaplacePosterior {
     const NK = point.samples * network.outputs;
     const residual = point.dataLoss;
     this.noiseVariance = regression ? (options.noiseVariance ?? residual) : 1;
-    if (!(this.noiseVariance > 0)) failRange('laplace', 'noiseVariance', 'a finite number > 0 (the fit is exact: give it)', this.noiseVariance);
+    if (!(this.noiseVariance > 0))
+      failRange('laplace', 'noiseVariance', 'a finite number > 0 (the fit is exact: give it)', this.noiseVariance);
     this.scale = regression ? NK / (2 * this.noiseVariance) : network.loss === 'cross-entropy' ? point.samples : NK;
     const alpha = precisions(options.priorPrecision, network, this.scale);
     this.priorPrecision = alpha;
     // The same data term under this prior: its own network, so that M carries l2 = alpha / s.
     const l2 = alpha.map((value) => value / this.scale);
-    this.point = network.l2.every((value, l) => value === l2[l]) ? point : new Linearization(withL2(network, l2), point.params, point.batch, null);
+    this.point = network.l2.every((value, l) => value === l2[l])
+      ? point
+      : new Linearization(withL2(network, l2), point.params, point.batch, null);
     this.layerNorms = Float64Array.from(network.layers, ({ parameterOffset: o, parameterCount: p }) =>
       p === 0 ? 0 : kernels.dot(p, point.params, o, point.params, o),
     );
-    this.logLikelihood = -this.scale * residual - (regression ? 0.5 * NK * Math.log(2 * Math.PI * this.noiseVariance) : 0);
+    this.logLikelihood =
+      -this.scale * residual - (regression ? 0.5 * NK * Math.log(2 * Math.PI * this.noiseVariance) : 0);
     let logPrior = 0;
     let evidencePrior = 0;
     for (const [l, { parameterCount: p }] of network.layers.entries()) {
@@ -123,7 +127,8 @@ export class LaplacePosterior {
     if (!definite) {
       this.factor.dispose();
       throw new DeepHessianError(
-        'not-positive-definite', "laplace: the Hessian with its prior is not positive definite here; use matrix: 'gauss-newton', or train to a minimum",
+        'not-positive-definite',
+        "laplace: the Hessian with its prior is not positive definite here; use matrix: 'gauss-newton', or train to a minimum",
       );
     }
     this.logEvidence = this.logLikelihood + evidencePrior - 0.5 * this.logDeterminant;
@@ -135,7 +140,12 @@ export class LaplacePosterior {
     const { point, matrix, options } = this;
     const { network } = point;
     // Prior precisions need no eight digits, and weak priors make M ill-conditioned.
-    const { layerTraces } = selectedInverse(point, { damping: 0, matrix, tolerance: 1e-6, ...(options.memoryLimit === undefined ? {} : { memoryLimit: options.memoryLimit }) });
+    const { layerTraces } = selectedInverse(point, {
+      damping: 0,
+      matrix,
+      tolerance: 1e-6,
+      ...(options.memoryLimit === undefined ? {} : { memoryLimit: options.memoryLimit }),
+    });
     // alpha_l tr Lambda^-1 = (alpha_l / s) tr M^-1 = l2_l tr M^-1
     return (this.gammas = layerTraces.map((trace, l) => network.layers[l].parameterCount - network.l2[l] * trace));
   }
@@ -147,7 +157,9 @@ export class LaplacePosterior {
     const priorPrecision = this.priorPrecision.map((alpha, l) => {
       const { parameterCount: p } = point.network.layers[l];
       // A layer that the data do not determine at all has gamma = 0: its precision grows by a bounded factor instead.
-      return p === 0 || layerNorms[l] === 0 ? alpha : Math.min(Math.max(gammas[l] / layerNorms[l], alpha / 100), alpha * 100);
+      return p === 0 || layerNorms[l] === 0
+        ? alpha
+        : Math.min(Math.max(gammas[l] / layerNorms[l], alpha / 100), alpha * 100);
     });
     if (point.network.loss !== 'mse') return { priorPrecision, noiseVariance };
     const NK = point.samples * point.network.outputs;
@@ -187,16 +199,28 @@ export class LaplacePosterior {
       for (let c = 0; c < columns; c++) variance[first * K + c] = kernels.dot(P, x, c * P, rhs, c * P) / scale;
     }
     if (network.loss === 'mse') {
-      return { mean, variance, observationVariance: variance.map((value) => value + noiseVariance), probabilities: null };
+      return {
+        mean,
+        variance,
+        observationVariance: variance.map((value) => value + noiseVariance),
+        probabilities: null,
+      };
     }
-    return { mean, variance, observationVariance: null, probabilities: averagedProbabilities(network.loss === 'cross-entropy', mean, variance, N, K) };
+    return {
+      mean,
+      variance,
+      observationVariance: null,
+      probabilities: averagedProbabilities(network.loss === 'cross-entropy', mean, variance, N, K),
+    };
   }
 
   /** The network linearized at one input; targets play no part in a Jacobian. */
   private single(input: Float64Array): Linearization {
     const { network, params } = this.point;
     const batch = {
-      samples: 1, inputs: input.slice(), weights: null,
+      samples: 1,
+      inputs: input.slice(),
+      weights: null,
       targets: network.loss === 'cross-entropy' ? new Int32Array(1) : null,
       targetValues: network.loss === 'cross-entropy' ? null : new Float64Array(network.outputs),
     };
@@ -224,7 +248,8 @@ export class LaplacePosterior {
 export function laplace(point: Linearization, options: LaplaceOptions = {}): LaplacePosterior {
   checkPoint('laplace', point);
   checkKeys('laplace', 'options', options, laplaceKeys);
-  if (options.matrix !== undefined) checkOneOf('laplace', 'matrix', options.matrix, ['hessian', 'gauss-newton'] as const);
+  if (options.matrix !== undefined)
+    checkOneOf('laplace', 'matrix', options.matrix, ['hessian', 'gauss-newton'] as const);
   if (options.noiseVariance !== undefined) checkPositive('laplace', 'noiseVariance', options.noiseVariance);
   if (point.batch.weights !== null) {
     throw new DeepHessianError('unsupported', 'laplace: sample weights have no likelihood; repeat samples instead');
@@ -249,7 +274,10 @@ export interface EvidenceOptions extends LaplaceOptions {
  *
  * @returns the posterior of the round with the largest log evidence, and the evidence of all
  */
-export function tuneEvidence(point: Linearization, options: EvidenceOptions = {}): { posterior: LaplacePosterior; logEvidences: Float64Array } {
+export function tuneEvidence(
+  point: Linearization,
+  options: EvidenceOptions = {},
+): { posterior: LaplacePosterior; logEvidences: Float64Array } {
   const operation = 'tuneEvidence';
   checkPoint(operation, point);
   const { rounds = 10, retrain, onRound, ...rest } = options;
@@ -265,7 +293,10 @@ export function tuneEvidence(point: Linearization, options: EvidenceOptions = {}
     let next = current.point;
     if (retrain !== undefined) {
       const scale = regression ? (point.samples * point.network.outputs) / (2 * noiseVariance) : current.scale;
-      const network = withL2(point.network, priorPrecision.map((value) => value / scale));
+      const network = withL2(
+        point.network,
+        priorPrecision.map((value) => value / scale),
+      );
       const params = current.point.params.slice();
       retrain(network, params);
       next = new Linearization(network, params, point.batch, null);
@@ -287,7 +318,12 @@ export function withL2(network: NetworkModel, l2: Float64Array): NetworkModel {
   const layers: LayerSpec[] = network.layers.map((layer) =>
     layer.kind === 'custom'
       ? { type: 'custom', layer: layer.layer }
-      : { type: layer.residual ? 'residual' : 'dense', units: layer.units, activation: layer.activation, bias: layer.bias },
+      : {
+          type: layer.residual ? 'residual' : 'dense',
+          units: layer.units,
+          activation: layer.activation,
+          bias: layer.bias,
+        },
   );
   return new NetworkModel({ inputs: network.inputs, loss: network.loss, layers, l2 });
 }
@@ -314,17 +350,32 @@ function precisions(given: LaplaceOptions['priorPrecision'], network: NetworkMod
  */
 function posteriorFactor(point: Linearization, matrix: MatrixKind, options: LaplaceOptions): Factor {
   const common = {
-    matrix, ...(options.method === undefined ? {} : { method: options.method }),
+    matrix,
+    ...(options.method === undefined ? {} : { method: options.method }),
     ...(options.memoryLimit === undefined ? {} : { memoryLimit: options.memoryLimit }),
   };
   if (matrix === 'hessian') return factorShifted(point, { ...common, shift: 0 });
   const { network } = point;
   const least = network.l2.reduce((a, b) => Math.min(a, b), Infinity);
-  const split = new Linearization(withL2(network, network.l2.map((value) => value - least)), point.params, point.batch, null);
+  const split = new Linearization(
+    withL2(
+      network,
+      network.l2.map((value) => value - least),
+    ),
+    point.params,
+    point.batch,
+    null,
+  );
   return factorDamped(split, { ...common, damping: least });
 }
 
-function averagedProbabilities(softmax: boolean, mean: Float64Array, variance: Float64Array, N: number, K: number): Float64Array {
+function averagedProbabilities(
+  softmax: boolean,
+  mean: Float64Array,
+  variance: Float64Array,
+  N: number,
+  K: number,
+): Float64Array {
   const p = new Float64Array(N * K);
   for (let n = 0; n < N; n++) {
     let centre = 0;

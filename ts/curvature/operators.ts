@@ -19,7 +19,8 @@ import { Random } from '../random.js';
 
 /** Refuses anything but a {@link Linearization}. */
 export function checkPoint(operation: string, point: unknown): asserts point is Linearization {
-  if (!(point instanceof Linearization)) failType(operation, 'point', 'a Linearization (from network.linearize)', point);
+  if (!(point instanceof Linearization))
+    failType(operation, 'point', 'a Linearization (from network.linearize)', point);
 }
 
 /**

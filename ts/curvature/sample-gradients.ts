@@ -24,7 +24,8 @@ class SingleSample implements Batch {
     const { samples: N } = source;
     for (let i = 0; i < this.inputs.length; i++) this.inputs[i] = source.inputs[i * N + n];
     if (this.targets !== null) this.targets[0] = source.targets![n];
-    if (this.targetValues !== null) for (let k = 0; k < this.targetValues.length; k++) this.targetValues[k] = source.targetValues![k * N + n];
+    if (this.targetValues !== null)
+      for (let k = 0; k < this.targetValues.length; k++) this.targetValues[k] = source.targetValues![k * N + n];
   }
 }
 

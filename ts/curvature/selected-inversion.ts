@@ -10,7 +10,15 @@ import { checkBoolean, checkFinite, checkInteger, checkKeys, checkOneOf, checkPo
 import type { Linearization } from '../derivatives/index.js';
 import { DeepHessianError } from '../errors.js';
 import {
-  availableMemory, ChainFactor, chooseMethod, estimateCosts, factorShifted, formatBytes, requireMemory, type Factor, type MatrixKind,
+  availableMemory,
+  ChainFactor,
+  chooseMethod,
+  estimateCosts,
+  factorShifted,
+  formatBytes,
+  requireMemory,
+  type Factor,
+  type MatrixKind,
 } from '../inverse/index.js';
 import { Lower, kernels } from '../native/index.js';
 import { Random } from '../random.js';
@@ -66,7 +74,15 @@ export function selectedInverse(point: Linearization, options: SelectedInversion
   const operation = 'selectedInverse';
   checkPoint(operation, point);
   checkKeys(operation, 'options', options, keys);
-  const { damping, matrix = 'hessian', blocks = false, method = 'auto', checks = 4, tolerance = 1e-8, seed = 0 } = options;
+  const {
+    damping,
+    matrix = 'hessian',
+    blocks = false,
+    method = 'auto',
+    checks = 4,
+    tolerance = 1e-8,
+    seed = 0,
+  } = options;
   checkFinite(operation, 'damping', damping);
   checkOneOf(operation, 'matrix', matrix, ['hessian', 'gauss-newton'] as const);
   checkBoolean(operation, 'blocks', blocks);
@@ -76,13 +92,26 @@ export function selectedInverse(point: Linearization, options: SelectedInversion
   checkInteger(operation, 'seed', seed, 0, 0xffffffff);
   const memoryLimit = options.memoryLimit ?? availableMemory();
   const { network, samples } = point;
-  const chosen = method === 'auto' ? (chooseMethod(network, samples, matrix, memoryLimit, ['sample-space']).estimate.method as 'affine' | 'block' | 'dense') : method;
+  const chosen =
+    method === 'auto'
+      ? (chooseMethod(network, samples, matrix, memoryLimit, ['sample-space']).estimate.method as
+          'affine' | 'block' | 'dense')
+      : method;
   const estimate = estimateCosts(network, samples, matrix).find((e) => e.method === chosen)!;
   if (estimate.unavailable !== null) {
-    throw new DeepHessianError('unsupported', `${operation}: method '${chosen}' cannot serve this network: ${estimate.unavailable}`, { method: chosen });
+    throw new DeepHessianError(
+      'unsupported',
+      `${operation}: method '${chosen}' cannot serve this network: ${estimate.unavailable}`,
+      { method: chosen },
+    );
   }
   const bytes = estimate.bytes + sweepBytes(point, blocks);
-  requireMemory(operation, bytes, memoryLimit, blocks ? 'ask for the diagonal only, or use fewer samples' : 'use fewer samples or a narrower network');
+  requireMemory(
+    operation,
+    bytes,
+    memoryLimit,
+    blocks ? 'ask for the diagonal only, or use fewer samples' : 'use fewer samples or a narrower network',
+  );
 
   const common = { matrix, shift: damping, memoryLimit, onFailure: 'return' as const };
   let result = chosen === 'dense' ? null : byRecursion(point, matrix, damping, blocks, chosen);
@@ -106,9 +135,16 @@ export function selectedInverse(point: Linearization, options: SelectedInversion
   result.error = compare(factor, result, checks, seed);
   factor.dispose();
   if (result.error > tolerance) {
-    throw new DeepHessianError('tolerance-missed', `${operation}: columns of the dense inverse differ from refined solves by ${result.error.toExponential(1)}`, {
-      error: result.error, tolerance, damping, result,
-    });
+    throw new DeepHessianError(
+      'tolerance-missed',
+      `${operation}: columns of the dense inverse differ from refined solves by ${result.error.toExponential(1)}`,
+      {
+        error: result.error,
+        tolerance,
+        damping,
+        result,
+      },
+    );
   }
   return result;
 }
@@ -128,7 +164,10 @@ export interface EffectiveParameters {
  *
  * @param options as for {@link selectedInverse}
  */
-export function effectiveParameters(point: Linearization, options: Omit<SelectedInversionOptions, 'blocks'>): EffectiveParameters {
+export function effectiveParameters(
+  point: Linearization,
+  options: Omit<SelectedInversionOptions, 'blocks'>,
+): EffectiveParameters {
   const { trace, layerTraces, error } = selectedInverse(point, { ...options, blocks: false });
   const { layers, parameterCount } = point.network;
   return {
@@ -147,7 +186,10 @@ function sweepBytes(point: Linearization, blocks: boolean): number {
     const m = l === 0 ? 0 : N * inputs;
     const n = N * units;
     const c = Math.min(p, N * units);
-    widest = Math.max(widest, m * m + n * n + 2 * n * m + 2 * c * m + c * c + n * c + (blocks ? 2 * p * m + p * p : 2 * (inputs + 1) * m));
+    widest = Math.max(
+      widest,
+      m * m + n * n + 2 * n * m + 2 * c * m + c * c + n * c + (blocks ? 2 * p * m + p * p : 2 * (inputs + 1) * m),
+    );
     kept += blocks ? p * p : p;
   }
   return 8 * (widest + kept);
@@ -156,13 +198,21 @@ function sweepBytes(point: Linearization, blocks: boolean): number {
 function empty(point: Linearization, blocks: boolean, method: SelectedInverse['method']): SelectedInverse {
   const { network } = point;
   return {
-    diagonal: new Float64Array(network.parameterCount), blocks: blocks ? [] : null, trace: 0,
-    layerTraces: new Float64Array(network.layers.length), error: NaN, method,
+    diagonal: new Float64Array(network.parameterCount),
+    blocks: blocks ? [] : null,
+    trace: 0,
+    layerTraces: new Float64Array(network.layers.length),
+    error: NaN,
+    method,
   };
 }
 
 function byRecursion(
-  point: Linearization, matrix: MatrixKind, damping: number, blocks: boolean, method: 'affine' | 'block',
+  point: Linearization,
+  matrix: MatrixKind,
+  damping: number,
+  blocks: boolean,
+  method: 'affine' | 'block',
 ): SelectedInverse {
   const result = empty(point, blocks, method);
   const chain = new ChainFactor(point, matrix, method === 'block');
@@ -187,7 +237,10 @@ function byDenseInverse(point: Linearization, matrix: MatrixKind, damping: numbe
   for (let i = 0; i < P; i++) a[i * (P + 1)] += damping;
   const pivots = new Int32Array(P);
   const info = kernels.sytrf(Lower, P, a, 0, P, pivots, 0) || kernels.sytri(Lower, P, a, 0, P, pivots, 0);
-  if (info !== 0) throw new DeepHessianError('singular', `selectedInverse: the matrix is singular at damping ${damping}`, { damping });
+  if (info !== 0)
+    throw new DeepHessianError('singular', `selectedInverse: the matrix is singular at damping ${damping}`, {
+      damping,
+    });
   kernels.symmetrize(Lower, P, a, 0, P);
   for (let i = 0; i < P; i++) result.diagonal[i] = a[i * (P + 1)];
   if (blocks) {
@@ -238,7 +291,8 @@ function compare(factor: Factor, result: SelectedInverse, checks: number, seed: 
     if (result.blocks === null) continue;
     const layer = network.layers.findIndex((l) => i < l.parameterOffset + l.parameterCount);
     const { parameterOffset: o, parameterCount: p } = network.layers[layer];
-    for (let j = 0; j < p; j++) error = Math.max(error, Math.abs(x[o + j] - result.blocks[layer][(i - o) * p + j]) / size);
+    for (let j = 0; j < p; j++)
+      error = Math.max(error, Math.abs(x[o + j] - result.blocks[layer][(i - o) * p + j]) / size);
   }
   return error;
 }

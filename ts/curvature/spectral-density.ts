@@ -50,7 +50,10 @@ const densityKeys = [...spectrumKeys, 'bins', 'from', 'to', 'edges', 'probes', '
  * @example
  * const { edges, counts, estimates } = spectralDensity(point, { bins: 40 });
  */
-export function spectralDensity(source: Linearization | SpectrumSlicer, options: SpectralDensityOptions = {}): SpectralDensityResult {
+export function spectralDensity(
+  source: Linearization | SpectrumSlicer,
+  options: SpectralDensityOptions = {},
+): SpectralDensityResult {
   const operation = 'spectralDensity';
   checkKeys(operation, 'options', options, densityKeys);
   const { bins = 30, probes = 10, onProgress } = options;
@@ -67,7 +70,8 @@ export function spectralDensity(source: Linearization | SpectrumSlicer, options:
   if (options.edges === undefined) for (let i = 0; i <= bins; i++) edges[i] = from + (i * (to - from)) / bins;
   else {
     if (edges.length < 2) failRange(operation, 'edges', 'at least two ascending numbers', edges);
-    for (let i = 1; i < edges.length; i++) if (!(edges[i] > edges[i - 1])) failRange(operation, `edges[${i}]`, 'an edge above the one before it', edges[i]);
+    for (let i = 1; i < edges.length; i++)
+      if (!(edges[i] > edges[i - 1])) failRange(operation, `edges[${i}]`, 'an edge above the one before it', edges[i]);
   }
   const cumulative = new Float64Array(edges.length);
   for (let i = 0; i < edges.length; i++) {
@@ -89,8 +93,14 @@ export function spectralDensity(source: Linearization | SpectrumSlicer, options:
     standardErrors[i] = estimate.standardError;
   }
   return {
-    edges, counts, below: cumulative[0], above: slicer.size - cumulative[edges.length - 1], estimates, standardErrors,
-    smooth: quadrature.density(), factorizations: slicer.factorizations,
+    edges,
+    counts,
+    below: cumulative[0],
+    above: slicer.size - cumulative[edges.length - 1],
+    estimates,
+    standardErrors,
+    smooth: quadrature.density(),
+    factorizations: slicer.factorizations,
   };
 }
 

@@ -11,7 +11,14 @@
 import { checkFinite, checkInteger, checkKeys, checkObject, checkOneOf, checkPositive } from '../checks.js';
 import type { Linearization } from '../derivatives/index.js';
 import { DeepHessianError } from '../errors.js';
-import { availableMemory, factorShifted, methods, type Factor, type MatrixKind, type Method } from '../inverse/index.js';
+import {
+  availableMemory,
+  factorShifted,
+  methods,
+  type Factor,
+  type MatrixKind,
+  type Method,
+} from '../inverse/index.js';
 import { lanczos } from '../linalg/lanczos.js';
 import type { LinearOperator } from '../linalg/linear-operator.js';
 import { kernels, Lower, No } from '../native/index.js';
@@ -78,7 +85,8 @@ export class SpectrumSlicer {
     checkKeys(operation, 'options', options, spectrumKeys);
     const { matrix = 'hessian', seed = 0 } = options;
     checkOneOf(operation, 'matrix', matrix, ['hessian', 'gauss-newton'] as const);
-    if (options.method !== undefined) checkOneOf(operation, 'method', options.method, ['auto', ...methods.filter((m) => m !== 'sample-space')]);
+    if (options.method !== undefined)
+      checkOneOf(operation, 'method', options.method, ['auto', ...methods.filter((m) => m !== 'sample-space')]);
     if (options.memoryLimit !== undefined) checkPositive(operation, 'memoryLimit', options.memoryLimit);
     checkInteger(operation, 'seed', seed, 0, 0xffffffff);
     this.point = point;
@@ -106,7 +114,12 @@ export class SpectrumSlicer {
       return (this.extremes = { lowest: values[0], highest, norm: Math.max(Math.abs(values[0]), Math.abs(highest)) });
     }
     const { values, products } = lanczos(operator, {
-      smallest: 1, largest: 1, tolerance: 1e-3, verify: false, seed, maxIterations: Math.max(60, Math.min(300, 2 * size)),
+      smallest: 1,
+      largest: 1,
+      tolerance: 1e-3,
+      verify: false,
+      seed,
+      maxIterations: Math.max(60, Math.min(300, 2 * size)),
     });
     this.products += products;
     const norm = Math.max(Math.abs(values[0]), Math.abs(values[1]));
@@ -130,11 +143,18 @@ export class SpectrumSlicer {
     const again = this.known.find((bound) => bound.shift === shift);
     if (again !== undefined) return again;
     const { point, matrix } = this;
-    const common = { matrix, tolerance: 1e-8, maxRefinements: 4, onFailure: 'return' as const, memoryLimit: this.memoryLimit };
+    const common = {
+      matrix,
+      tolerance: 1e-8,
+      maxRefinements: 4,
+      onFailure: 'return' as const,
+      memoryLimit: this.memoryLimit,
+    };
     let certificate = { trusted: false, reason: 'not tried', nearest: NaN };
     const hopeless = this.denseAllowed && Math.abs(shift) <= this.hopelessWithin;
     if (!hopeless) {
-      if (this.main === null) this.main = factorShifted(point, { ...common, method: this.options.method ?? 'auto', shift: -shift });
+      if (this.main === null)
+        this.main = factorShifted(point, { ...common, method: this.options.method ?? 'auto', shift: -shift });
       else this.main.refactorShifted(-shift);
       this.factorizations++;
       this.deciding = this.main;
@@ -179,7 +199,11 @@ export class SpectrumSlicer {
   certainCount(shift: number): number {
     const { trusted, below, reason, nearest } = this.count(shift);
     if (!trusted) {
-      throw new DeepHessianError('inertia-untrusted', `count: eigenvalues below ${shift} cannot be counted: ${reason}`, { shift, nearest });
+      throw new DeepHessianError(
+        'inertia-untrusted',
+        `count: eigenvalues below ${shift} cannot be counted: ${reason}`,
+        { shift, nearest },
+      );
     }
     return below;
   }

@@ -40,7 +40,10 @@ export interface AffineInverseParts {
 
 /** Writes the layer's share of `target`; returns the state covariance at the layer's output when it is wanted. */
 export function affineInverse(
-  parts: AffineInverseParts, covariance: Float64Array, wantNext: boolean, target: InverseBlockTarget,
+  parts: AffineInverseParts,
+  covariance: Float64Array,
+  wantNext: boolean,
+  target: InverseBlockTarget,
 ): Float64Array | null {
   const { point, samples: N, q, gx, half } = parts;
   const { units: h, inputs } = point.layer;
@@ -71,7 +74,11 @@ function place(point: StagePoint, i: number, j: number): number {
 }
 
 function parameterSide(
-  parts: AffineInverseParts, inverse: Float64Array, gain: Float64Array, gainCovariance: Float64Array, previous: number,
+  parts: AffineInverseParts,
+  inverse: Float64Array,
+  gain: Float64Array,
+  gainCovariance: Float64Array,
+  previous: number,
   target: InverseBlockTarget,
 ): void {
   const { point, q } = parts;
@@ -106,8 +113,14 @@ function permute(point: StagePoint, from: Float64Array, h: number, fan: number, 
 }
 
 function sampleSide(
-  parts: AffineInverseParts, basis: Float64Array, inverse: Float64Array, gain: Float64Array, gainCovariance: Float64Array,
-  covariance: Float64Array, previous: number, target: InverseBlockTarget,
+  parts: AffineInverseParts,
+  basis: Float64Array,
+  inverse: Float64Array,
+  gain: Float64Array,
+  gainCovariance: Float64Array,
+  covariance: Float64Array,
+  previous: number,
+  target: InverseBlockTarget,
 ): void {
   const { point, samples: N, q, eps, gaussNewton } = parts;
   const { units: h, inputs, bias } = point.layer;
@@ -140,7 +153,7 @@ function sampleSide(
           }
         }
         // (delta_i (x) I) S', inputs x n': S' seen as N x (inputs n')
-        kernels.gemv(Yes, N, inputs * previous, 1 / eps, covariance, 0, N, point.delta as Float64Array, i * N, 1, 0, weighted, 0, 1);
+        kernels.gemv(Yes, N, inputs * previous, 1 / eps, covariance, 0, N, point.delta, i * N, 1, 0, weighted, 0, 1);
         kernels.gemm(No, No, fan, previous, inputs, 1, complement, 0, fan, weighted, 0, inputs, 1, t, at, stack);
       }
     }
@@ -162,7 +175,8 @@ function sampleSide(
       kernels.gemm(No, Yes, fan, fan, q, 1, left, 0, fan, basis, 0, fan, 1, full, i * fan + j * fan * p, p);
       if (i !== j) continue;
       for (let column = 0; column < fan; column++) {
-        for (let row = 0; row < fan; row++) full[(j * fan + column) * p + i * fan + row] += complement[column * fan + row] / eps;
+        for (let row = 0; row < fan; row++)
+          full[(j * fan + column) * p + i * fan + row] += complement[column * fan + row] / eps;
       }
     }
   }
@@ -171,7 +185,12 @@ function sampleSide(
 
 /** S = F S' F^T + D (I (x) R) Gx^-1 (I (x) R)^T D, n x n. */
 function nextCovariance(
-  parts: AffineInverseParts, inverse: Float64Array, gain: Float64Array, covariance: Float64Array, n: number, nPrevious: number,
+  parts: AffineInverseParts,
+  inverse: Float64Array,
+  gain: Float64Array,
+  covariance: Float64Array,
+  n: number,
+  nPrevious: number,
   previous: number,
 ): Float64Array {
   const { point, params, samples: N, q, r } = parts;
