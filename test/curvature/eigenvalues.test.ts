@@ -79,6 +79,25 @@ describe('eigenvalue: every one, certified', () => {
   });
 });
 
+describe('eigenvalue: wrong first guesses', () => {
+  it('cost factorizations, never the answer', () => {
+    const point = randomPoint(someShapes[5]);
+    const w = denseSpectrum(point);
+    const size = spectralNorm(w);
+    for (const shift of [-0.3, -1e-3, 1e-3, 0.3]) {
+      const slicer = new SpectrumSlicer(point);
+      slicer.denseValues = () => w.map((value) => value + shift * size);
+      compareEigenvalues(slicer, w, 6);
+    }
+    // its neighbour's value, which passes every test but the count
+    for (const step of [-1, 1]) {
+      const slicer = new SpectrumSlicer(point);
+      slicer.denseValues = () => w.map((value, k) => w[k + step] ?? value);
+      compareEigenvalues(slicer, w, 6);
+    }
+  });
+});
+
 describe('eigenvalue: networks too large for dense first guesses', () => {
   const wide: LayerSpec[] = [
     { type: 'dense', units: 14, activation: 'tanh' },
