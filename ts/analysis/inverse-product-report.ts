@@ -2,6 +2,7 @@
 import type { Environment } from '../train/environment.js';
 import { definitions, environmentTable, figure, page, table } from '../train/report.js';
 import { escapeHtml, renderChart, renderLegend, type Series } from '../train/svg-chart.js';
+import { analysisStyle } from './analysis-style.js';
 import { inverseProductMethods, type InverseProductComparison } from './inverse-products.js';
 
 /** A comparison with what it was made on. */
@@ -97,7 +98,7 @@ it count as that part. Iterations: at most ${figure(iterations)}, begun at ${sta
       yScale: 'log',
     }),
     '</div></section>',
-    `<section><h2>How each method ended</h2>${table(
+    `<section class="prose"><h2>How each method ended</h2>${table(
       ['Method', 'What it is', 'How it ended'],
       methods.map((row) => [row.method, inverseProductMethods[row.method], row.explanation]),
     )}</section>`,
@@ -105,7 +106,7 @@ it count as that part. Iterations: at most ${figure(iterations)}, begun at ${sta
     `<section><h2>Environment</h2>${environmentTable(environment)}</section>`,
   ].join('\n');
   const subtitle = `x = ${matrixName(comparison)}⁻¹ g for ${subject}: ${figure(comparison.parameters)} parameters, ${figure(comparison.samples)} samples.`;
-  return page('Inverse products, exact and approximate', subtitle, body, record);
+  return page('Inverse products, exact and approximate', subtitle, body, record, analysisStyle);
 }
 
 function milliseconds(seconds: number): string {

@@ -461,7 +461,7 @@ function kfacRow(
   a.apply(x, r);
   for (let i = 0; i < r.length; i++) r[i] = v[i] - r[i];
   const note = damping > 0 ? '' : `, with a damping of ${lambda.toExponential(1)}, which it cannot do without`;
-  return { status: 'converged', residual: norm(r) / norm(v), products: 0, explanation: `Applied once${note}.` };
+  return { status: 'applied', residual: norm(r) / norm(v), products: 0, explanation: `Applied once${note}.` };
 }
 
 /**

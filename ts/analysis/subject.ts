@@ -237,6 +237,14 @@ function chooseSamples(
   return { train: take(all, streamSamples), choice: `the first ${streamSamples} of ${all.samples} training samples` };
 }
 
+/** The settings that say what is looked at: data, network, seed. */
+export function subjectSettings({ settings }: Subject): Settings {
+  const names = new Set(
+    runOptions.filter((spec) => spec.group === 'Data' || spec.group === 'Network').map((spec) => spec.flag),
+  );
+  return Object.fromEntries(Object.entries(settings).filter(([flag]) => names.has(flag) || flag === 'seed'));
+}
+
 /** Loss, gradient and second derivatives of the subject on its samples. */
 export function linearizeSubject({ network, params, train }: Subject): Linearization {
   return network.linearize(params, { inputs: train.inputs, targets: subjectTargets(network, train) });

@@ -7,7 +7,7 @@ import {
   type InverseProductComparison,
   type InverseProductMethod,
 } from '../analysis/inverse-products.js';
-import { subjectTargets } from '../analysis/subject.js';
+import { subjectSettings, subjectTargets } from '../analysis/subject.js';
 import { describeEnvironment } from '../train/environment.js';
 import {
   addSubjectFlags,
@@ -109,7 +109,12 @@ async function approximate(command: Command, path: string | undefined, terminal:
   } finally {
     bar.finish();
   }
-  const record = { subject: describeSubject(subject), comparison, settings, environment: describeEnvironment() };
+  const record = {
+    subject: describeSubject(subject),
+    comparison,
+    settings: subjectSettings(subject),
+    environment: describeEnvironment(),
+  };
   if (flags.json === true) terminal.out(`${JSON.stringify(record)}\n`);
   else terminal.out(`${approximateText(comparison)}\n`);
   await writeResults(folder, renderInverseProducts(record), record, terminal, silent);

@@ -1,6 +1,7 @@
 /** The command line as a whole. */
 import { Command } from 'commander';
 import { packageVersion } from '../train/environment.js';
+import { addAnalyzeCommand } from './analyze.js';
 import { addApproximateCommand } from './approximate.js';
 import { addCompareCommands } from './compare.js';
 import { exitCodes, reportFailure } from './failure.js';
@@ -30,6 +31,7 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
   addTrainCommand(program, terminal, setCode);
   addCompareCommands(program, terminal, setCode);
   addSolveCommand(program, terminal);
+  addAnalyzeCommand(program, terminal);
   addApproximateCommand(program, terminal);
   addInfoCommand(program, terminal);
   const debug = args.includes('--debug');
