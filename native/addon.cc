@@ -15,7 +15,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   deep_hessian::fusedKernels();
   std::vector<napi_property_descriptor> properties;
   for (const auto* list : {&deep_hessian::systemExports(), &deep_hessian::blasExports(), &deep_hessian::lapackExports(),
-                           &deep_hessian::batchExports(), &deep_hessian::fusedExports()}) {
+                           &deep_hessian::batchExports(), &deep_hessian::fusedExports(), &deep_hessian::cudaExports()}) {
     for (const deep_hessian::Export& entry : *list) {
       properties.push_back({entry.name, nullptr, entry.callback, nullptr, nullptr, nullptr, napi_enumerable, nullptr});
     }

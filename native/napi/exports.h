@@ -17,5 +17,6 @@ const std::vector<Export>& lapackExports();
 const std::vector<Export>& batchExports();
 const std::vector<Export>& fusedExports();
 const std::vector<Export>& systemExports();
+const std::vector<Export>& cudaExports();
 
 }  // namespace deep_hessian
