@@ -43,11 +43,13 @@ export { SpectrumSlicer, type EigenvalueBound, type SpectrumOptions } from './sp
 export { hypergradient, type Hypergradient } from './implicit.js';
 export {
   influence,
+  influenceRows,
   relativeKinds,
   selfInfluence,
   type InfluenceOptions,
   type InfluenceResult,
   type InfluenceRows,
+  type InfluenceRowsOptions,
   type InverseOptions,
   type RelativeKind,
   type SelfInfluenceResult,

@@ -61,8 +61,10 @@ export interface InfluenceRows {
   /** training samples [first, first + count) */
   first: number;
   count: number;
-  /** row-major count x tests; valid during the call only */
+  /** row-major count x tests; valid until the next block only */
   values: Float64Array;
+  /** self-influence of these samples, where it was computed on the way (`self`, or relative influence); else null */
+  self: Float64Array | null;
   /** rows finished so far, these included, of how many */
   done: number;
   total: number;
@@ -90,6 +92,90 @@ export interface InfluenceResult {
   definite: boolean | null;
 }
 
+/** Options of {@link influenceRows}. */
+export interface InfluenceRowsOptions extends InverseOptions {
+  relative?: RelativeKind;
+  block?: number;
+  /** self-influence as well, for one solve per training sample; default false */
+  self?: boolean;
+}
+
+/**
+ * The matrix of {@link influence} block by block, as a generator: between two blocks the caller may write, wait or stop.
+ *
+ * @returns the largest relative residual of the solves, and whether M + eps I is positive definite
+ * @throws as {@link influence}
+ */
+export function* influenceRows(
+  point: Linearization,
+  test: Batch | BatchData,
+  options: InfluenceRowsOptions = {},
+): Generator<InfluenceRows, { residual: number; definite: boolean | null }> {
+  const operation = 'influence';
+  checkPoint(operation, point);
+  checkKeys(operation, 'options', options, [...inverseKeys, 'relative', 'block', 'self']);
+  const { relative = 'none', block = 64, self = false } = options;
+  checkOneOf(operation, 'relative', relative, relativeKinds);
+  checkInteger(operation, 'block', block, 1);
+  checkBoolean(operation, 'self', self);
+  const { network, params, batch: training } = point;
+  const tests = batchFor(operation, point, test);
+  const P = network.parameterCount;
+  const [N, T] = [training.samples, tests.samples];
+  // Solves with the training gradients serve relative and self-influence too; else those with the test gradients do.
+  const byTraining = relative !== 'none' || self;
+  requireMemory(
+    operation,
+    8 * (P * T * (byTraining ? 1 : 2) + 2 * P * Math.min(block, N)),
+    options.memoryLimit ?? availableMemory(),
+    'ask for fewer test points at a time',
+  );
+  const factor = factorFor(point, options);
+  try {
+    const testGradients = new Float64Array(P * T);
+    new SampleGradients(network, params, tests).fill(0, T, testGradients);
+    let residual = 0;
+    let solved = testGradients;
+    if (!byTraining) {
+      solved = new Float64Array(P * T);
+      residual = solveBlocks(factor, testGradients, T, block, solved);
+    }
+    const gradients = new SampleGradients(network, params, training);
+    const size = Math.min(block, N);
+    const g = new Float64Array(P * size);
+    const x = byTraining ? new Float64Array(P * size) : g;
+    const rows = new Float64Array(T * size);
+    const selves = new Float64Array(size);
+    for (let first = 0; first < N; first += size) {
+      const count = Math.min(size, N - first);
+      gradients.fill(first, count, g);
+      if (byTraining) residual = Math.max(residual, solveBlocks(factor, g.subarray(0, P * count), count, block, x));
+      // Row-major count x T is column-major T x count: solved^T x.
+      kernels.gemm(Yes, No, T, count, P, -1, solved, 0, P, x, 0, P, 0, rows, 0, T);
+      for (let c = 0; byTraining && c < count; c++) {
+        selves[c] = kernels.dot(P, g, c * P, x, c * P);
+        if (relative === 'none') continue;
+        const scale =
+          relative === 'parameters'
+            ? kernels.nrm2(P, x.subarray(c * P, (c + 1) * P), 0)
+            : Math.sqrt(Math.abs(selves[c]));
+        if (scale > 0) for (let j = 0; j < T; j++) rows[c * T + j] /= scale;
+      }
+      yield {
+        first,
+        count,
+        values: rows.subarray(0, count * T),
+        self: byTraining ? selves.subarray(0, count) : null,
+        done: first + count,
+        total: N,
+      };
+    }
+    return { residual, definite: isDefinite(factor) };
+  } finally {
+    factor.dispose();
+  }
+}
+
 /**
  * The training x test influence matrix.
  *
@@ -109,68 +195,24 @@ export function influence(
   const operation = 'influence';
   checkPoint(operation, point);
   checkKeys(operation, 'options', options, [...inverseKeys, 'relative', 'block', 'onRows', 'keep']);
-  const { relative = 'none', block = 64, onRows, keep = onRows === undefined } = options;
-  checkOneOf(operation, 'relative', relative, relativeKinds);
-  checkInteger(operation, 'block', block, 1);
+  const { onRows, keep = onRows === undefined, ...rest } = options;
   checkBoolean(operation, 'keep', keep);
-  const { network, params, batch: training } = point;
   const tests = batchFor(operation, point, test);
-  const P = network.parameterCount;
-  const [N, T] = [training.samples, tests.samples];
-  const limit = options.memoryLimit ?? availableMemory();
-  requireMemory(
-    operation,
-    8 * (P * T + 2 * P * Math.min(block, N) + (keep ? N * T : 0)),
-    limit,
-    'ask for fewer test points at a time, or stream with keep: false',
-  );
-  const factor = factorFor(point, options);
-  try {
-    const testGradients = new Float64Array(P * T);
-    new SampleGradients(network, params, tests).fill(0, T, testGradients);
-    let residual = 0;
-    let solved = testGradients;
-    if (relative === 'none') {
-      solved = new Float64Array(P * T);
-      residual = solveBlocks(factor, testGradients, T, block, solved);
+  const [N, T] = [point.samples, tests.samples];
+  if (keep) {
+    requireMemory(operation, 8 * N * T, options.memoryLimit ?? availableMemory(), 'stream with keep: false');
+  }
+  const values = keep ? new Float64Array(N * T) : null;
+  const blocks = influenceRows(point, tests, rest);
+  for (;;) {
+    const next = blocks.next();
+    if (next.done === true) return { values, training: N, tests: T, ...next.value };
+    const { first, done } = next.value;
+    values?.set(next.value.values, first * T);
+    if (onRows?.(next.value) === false && done < N) {
+      blocks.return({ residual: NaN, definite: null });
+      throw new DeepHessianError('aborted', `${operation}: stopped by its caller after ${done} of ${N} rows`, { done });
     }
-    const gradients = new SampleGradients(network, params, training);
-    const values = keep ? new Float64Array(N * T) : null;
-    const size = Math.min(block, N);
-    const g = new Float64Array(P * size);
-    const x = relative === 'none' ? g : new Float64Array(P * size);
-    const rows = new Float64Array(T * size);
-    for (let first = 0; first < N; first += size) {
-      const count = Math.min(size, N - first);
-      gradients.fill(first, count, g);
-      if (relative !== 'none')
-        residual = Math.max(residual, solveBlocks(factor, g.subarray(0, P * count), count, block, x));
-      // Row-major count x T is column-major T x count: solved^T x.
-      kernels.gemm(Yes, No, T, count, P, -1, solved, 0, P, x, 0, P, 0, rows, 0, T);
-      if (relative !== 'none') {
-        for (let c = 0; c < count; c++) {
-          const scale =
-            relative === 'parameters'
-              ? kernels.nrm2(P, x.subarray(c * P, (c + 1) * P), 0)
-              : Math.sqrt(Math.abs(kernels.dot(P, g, c * P, x, c * P)));
-          if (scale > 0) for (let j = 0; j < T; j++) rows[c * T + j] /= scale;
-        }
-      }
-      values?.set(rows.subarray(0, count * T), first * T);
-      if (
-        onRows?.({ first, count, values: rows.subarray(0, count * T), done: first + count, total: N }) === false &&
-        first + count < N
-      ) {
-        throw new DeepHessianError(
-          'aborted',
-          `${operation}: stopped by its caller after ${first + count} of ${N} rows`,
-          { done: first + count },
-        );
-      }
-    }
-    return { values, training: N, tests: T, residual, definite: isDefinite(factor) };
-  } finally {
-    factor.dispose();
   }
 }
 
