@@ -2,7 +2,8 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { AtomicFile, removeLeftovers, writeFileAtomic, writeFileAtomicSync } from '../../ts/data/atomic.js';
+import { AtomicFile, makeFolder, removeLeftovers, writeFileAtomic, writeFileAtomicSync } from '../../ts/data/atomic.js';
+import { DeepHessianError } from '../../ts/errors.js';
 import { expectFailure, temporaryFolder } from './helpers.js';
 
 describe('atomic files', () => {
@@ -68,5 +69,17 @@ describe('atomic files', () => {
     utimesSync(join(at, left[0]), 1, 1);
     expect(removeLeftovers(at)).to.equal(1);
     expect(readdirSync(at)).to.deep.equal(['state']);
+  });
+
+  it('makes folders with their parents, and says where that is impossible', () => {
+    const at = folder.path('folders');
+    makeFolder(join(at, 'a', 'b'));
+    makeFolder(join(at, 'a', 'b'));
+    expect(readdirSync(join(at, 'a'))).to.deep.equal(['b']);
+    writeFileSync(join(at, 'file'), '');
+    expect(() => makeFolder(join(at, 'file'))).to.throw(DeepHessianError, /in the way/);
+    expect(() => makeFolder(join(at, 'file', 'x'))).to.throw(DeepHessianError, /making folder/);
+    // In /proc mkdir answers ENOENT although the parent exists: a recursive mkdir would never return.
+    if (process.platform === 'linux') expect(() => makeFolder('/proc/nothing/x')).to.throw(DeepHessianError, /making folder/);
   });
 });

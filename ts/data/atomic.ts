@@ -6,6 +6,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import {
+  existsSync,
   closeSync,
   fsyncSync,
   mkdirSync,
@@ -17,7 +18,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { open, rename, unlink, type FileHandle } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { DeepHessianError } from '../errors.js';
 
 const suffix = '.partial';
@@ -177,7 +178,17 @@ export class AtomicFile {
 /** Makes a folder and its parents. @throws DeepHessianError 'io' */
 export function makeFolder(path: string): void {
   try {
-    mkdirSync(path, { recursive: true });
+    // Not mkdirSync's own `recursive`: where the parent exists and mkdir still answers ENOENT (/proc), it never returns.
+    const missing: string[] = [];
+    for (let at = resolve(path); !existsSync(at); at = dirname(at)) missing.push(at);
+    for (const folder of missing.reverse()) {
+      try {
+        mkdirSync(folder);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      }
+    }
+    if (!statSync(path).isDirectory()) throw new Error('a file of that name is in the way');
   } catch (error) {
     throw ioError('making folder', path, error);
   }

@@ -11,10 +11,10 @@
  * Metrics are appended in whole lines. A process that is killed can leave a part of a last line, or lines
  * later than the last checkpoint; `resumeMetrics` takes both away.
  */
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { appendFileSync, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DeepHessianError } from '../errors.js';
-import { ioError, removeLeftovers, writeFileAtomic, writeFileAtomicSync } from '../data/atomic.js';
+import { ioError, makeFolder, removeLeftovers, writeFileAtomic, writeFileAtomicSync } from '../data/atomic.js';
 import { describeEnvironment } from './environment.js';
 import { EventWriter } from './tensorboard.js';
 import { readCheckpoint, writeCheckpoint, type Checkpoint } from './checkpoint.js';
@@ -58,11 +58,7 @@ export class RunFolder {
   }
 
   private make(): void {
-    try {
-      mkdirSync(join(this.path, 'checkpoints'), { recursive: true });
-    } catch (error) {
-      throw ioError('making folder', this.path, error);
-    }
+    makeFolder(join(this.path, 'checkpoints'));
   }
 
   get metricsFile(): string {

@@ -10,9 +10,10 @@
  * file_version, 5: Summary { 1: Value { 1: string tag, 2: float simple_value } } }`. The first record
  * carries file_version "brain.Event:2".
  */
-import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { appendFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { makeFolder } from '../data/atomic.js';
 
 /** CRC-32C (Castagnoli), reflected polynomial 0x82f63b78, one table entry for each byte value. */
 const table = new Uint32Array(256);
@@ -101,7 +102,7 @@ export class EventWriter {
   private pendingBytes = 0;
 
   constructor(folder: string, now: number = Date.now()) {
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     this.file = join(
       folder,
       `events.out.tfevents.${Math.floor(now / 1000)}.${hostname()}.${process.pid}.${filesMade++}`,
