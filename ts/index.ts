@@ -75,3 +75,4 @@ export {
 export { describeEnvironment, type Environment } from './train/environment.js';
 
 export * from './jobs/index.js';
+export * from './verify/index.js';

@@ -9,6 +9,7 @@ import { addInfoCommand } from './info.js';
 import { addSolveCommand } from './solve.js';
 import type { Terminal } from './terminal.js';
 import { addTrainCommand } from './train.js';
+import { addVerifyCommand } from './verify.js';
 
 /**
  * Runs one command line (without `node` and the script) and returns the exit code: 0 success, 1 failure, 2 misuse,
@@ -34,6 +35,7 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
   addAnalyzeCommand(program, terminal);
   addApproximateCommand(program, terminal);
   addInfoCommand(program, terminal);
+  addVerifyCommand(program, terminal, setCode);
   const debug = args.includes('--debug');
   try {
     await program.parseAsync(
