@@ -19,7 +19,7 @@
  */
 import { kernels, Left, No, Yes } from '../native/index.js';
 import type { SymmetricFactor } from '../linalg/symmetric-factor.js';
-import type { StagePoint } from './affine-stage.js';
+import type { StagePoint } from './stage-point.js';
 import type { InverseBlockTarget } from './stage.js';
 
 /** What an affine stage hands over; names as in affine-stage.ts, all in float64. */

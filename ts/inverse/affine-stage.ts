@@ -20,25 +20,11 @@
  * The Kronecker factors I (x) R and W (x) I are never formed: as n = (unit, sample) with the sample fastest,
  * X (W (x) I) is one gemm on X seen as (m N) x h, and X (I (x) R) a strided batch with a shared factor.
  */
-import type { AffinePoint } from '../derivatives/index.js';
 import { kernels, Lower, No, Right, Yes, type Real } from '../native/index.js';
 import { SymmetricFactor } from '../linalg/symmetric-factor.js';
 import { affineInverse } from './affine-inverse.js';
+import { allocate, type StagePoint } from './stage-point.js';
 import type { FactorTotals, FactorWorkspace, InverseBlockTarget, SolveWorkspace, Stage } from './stage.js';
-
-/** The arrays of an {@link AffinePoint} in the precision of the factor. */
-export interface StagePoint {
-  readonly layer: AffinePoint['layer'];
-  readonly input: Real;
-  readonly slope: Real;
-  readonly curvature: Real;
-  readonly delta: Real;
-  readonly linear: boolean;
-}
-
-export function allocate(single: boolean, length: number): Real {
-  return single ? new Float32Array(length) : new Float64Array(length);
-}
 
 export class AffineStage implements Stage {
   readonly rows: number;

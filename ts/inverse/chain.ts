@@ -6,7 +6,8 @@
  */
 import type { AffinePoint, Linearization } from '../derivatives/index.js';
 import type { Real } from '../native/index.js';
-import { AffineStage, allocate, type StagePoint } from './affine-stage.js';
+import { AffineStage } from './affine-stage.js';
+import { allocate, type StagePoint } from './stage-point.js';
 import { GeneralStage } from './general-stage.js';
 import type { MatrixKind, RawFactor } from './raw-factor.js';
 import type { FactorTotals, FactorWorkspace, SolveWorkspace, Stage } from './stage.js';

@@ -11,7 +11,7 @@
 import type { Linearization } from '../derivatives/index.js';
 import { kernels, Lower, No, Yes, type Real } from '../native/index.js';
 import { SymmetricFactor } from '../linalg/symmetric-factor.js';
-import { allocate } from './affine-stage.js';
+import { allocate } from './stage-point.js';
 import { symmetrise } from './affine-inverse.js';
 import type { FactorTotals, FactorWorkspace, InverseBlockTarget, SolveWorkspace, Stage } from './stage.js';
 
