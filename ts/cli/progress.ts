@@ -12,9 +12,22 @@ export function fractionDone(budget: Budget, event: { step: number; epoch: numbe
   return Math.min(1, fraction);
 }
 
-/** The figures of a step in words; the last evaluation gives the accuracy. */
-export function describeStep(event: StepRecord, evaluation: EvaluationRecord | null, budget: Budget): string {
+/** Seconds of optimizer time for which an evaluation still speaks for the parameters. */
+const freshSeconds = 1;
+
+/** Whether an evaluation belongs to the parameters at `event`, or to those of a moment before; that of the start never does. */
+export function isFresh(
+  evaluation: { step: number; seconds: number },
+  event: { step: number; seconds: number },
+): boolean {
+  if (evaluation.step === 0) return event.step === 0;
+  return event.step - evaluation.step <= 1 || event.seconds - evaluation.seconds <= freshSeconds;
+}
+
+/** The figures of a step in words; an evaluation gives the accuracy while it is fresh. */
+export function describeStep(event: StepRecord, latest: EvaluationRecord | EndRecord | null, budget: Budget): string {
   const parts = [`loss ${formatNumber(event.smoothedLoss)}`];
+  const evaluation = latest !== null && isFresh(latest, event) ? latest : null;
   // The figure of the set that says most: held-out samples, else those trained on.
   const name = ['test', 'validation', 'train'].find((candidate) => evaluation !== null && candidate in evaluation.sets);
   const set = name === undefined ? undefined : evaluation?.sets[name];
@@ -40,8 +53,10 @@ const plainInterval = 2;
 /** Shows the progress of one run after another. */
 export class Progress {
   private bar: SingleBar | null = null;
-  private evaluation: EvaluationRecord | null = null;
+  private evaluation: EvaluationRecord | EndRecord | null = null;
+  private step: StepRecord | null = null;
   private lastLine = 0;
+  private lines = 0;
 
   constructor(
     private readonly terminal: Terminal,
@@ -52,6 +67,8 @@ export class Progress {
   begin(title: string): void {
     this.finish();
     this.evaluation = null;
+    this.step = null;
+    this.lines = 0;
     this.lastLine = performance.now();
     if (this.quiet) return;
     if (!this.terminal.interactive) return;
@@ -72,16 +89,21 @@ export class Progress {
   }
 
   update(title: string, event: TrainEvent, budget: Budget): void {
-    if (event.type === 'evaluation') this.evaluation = event;
-    if (this.quiet || event.type !== 'step') return;
+    if (event.type === 'step') this.step = event;
+    else this.evaluation = event;
+    if (this.quiet || this.step === null || event.type === 'evaluation') return;
+    // The end shows the last step again, now with the figures of the evaluation that belongs to it.
+    const last = event.type === 'end';
+    const figures = describeStep(this.step, this.evaluation, budget);
     if (this.bar !== null) {
-      const value = Math.round(1000 * fractionDone(budget, event));
-      this.bar.update(value, { figures: describeStep(event, this.evaluation, budget) });
-    } else if (!this.terminal.interactive && performance.now() - this.lastLine > 1000 * plainInterval) {
+      this.bar.update(last ? 1000 : Math.round(1000 * fractionDone(budget, event)), { figures });
+    } else if (
+      !this.terminal.interactive &&
+      (last ? this.lines > 0 : performance.now() - this.lastLine > 1000 * plainInterval)
+    ) {
       this.lastLine = performance.now();
-      this.terminal.err(
-        `${title} step ${event.step} | ${formatSeconds(event.seconds)} | ${describeStep(event, this.evaluation, budget)}\n`,
-      );
+      this.lines++;
+      this.terminal.err(`${title} step ${this.step.step} | ${formatSeconds(this.step.seconds)} | ${figures}\n`);
     }
   }
 
