@@ -325,7 +325,7 @@ function surfaceSection(value: Value<'surface'>): string {
     { name: 'loss on the way', colour: 1, points: path.map((p): [number, number] => [p.step, p.loss]) },
   ];
   return (
-    `<div class="charts"><div>${renderSurface({ a: value.a, b: value.b, losses: value.losses, path, xLabel: label(0), yLabel: label(1) })}</div>` +
+    `<div class="charts${path.length > 1 ? '' : ' single'}"><div>${renderSurface({ a: value.a, b: value.b, losses: value.losses, path, xLabel: label(0), yLabel: label(1) })}</div>` +
     (path.length > 1
       ? `<div>${renderChart(lines, { title: 'Loss on the way here', xLabel: 'step', yLabel: 'loss', xScale: 'log', yScale: 'log' })}</div>`
       : '') +

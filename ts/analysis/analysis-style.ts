@@ -25,6 +25,7 @@ svg rect.bar{shape-rendering:geometricPrecision}
 .scale em{font-style:normal;margin-left:4px}
 h3{font-size:14px;margin:18px 0 8px}
 .charts h3{margin-top:0}
+.single{max-width:640px}
 .note+.legend,.note+.charts,.charts+.scroll{margin-top:16px}
 .charts+.note{margin-top:14px}
 `;

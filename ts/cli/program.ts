@@ -5,6 +5,7 @@ import { addAnalyzeCommand } from './analyze.js';
 import { addApproximateCommand } from './approximate.js';
 import { addCompareCommands } from './compare.js';
 import { exitCodes, reportFailure } from './failure.js';
+import { addInfluenceCommand } from './influence.js';
 import { addInfoCommand } from './info.js';
 import { addSolveCommand } from './solve.js';
 import type { Terminal } from './terminal.js';
@@ -34,6 +35,7 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
   addSolveCommand(program, terminal);
   addAnalyzeCommand(program, terminal);
   addApproximateCommand(program, terminal);
+  addInfluenceCommand(program, terminal, setCode);
   addInfoCommand(program, terminal);
   addVerifyCommand(program, terminal, setCode);
   const debug = args.includes('--debug');

@@ -98,6 +98,8 @@ export interface InfluenceRowsOptions extends InverseOptions {
   block?: number;
   /** self-influence as well, for one solve per training sample; default false */
   self?: boolean;
+  /** only the first so many training samples; the matrix M is that of all; default all */
+  rows?: number;
 }
 
 /**
@@ -113,15 +115,17 @@ export function* influenceRows(
 ): Generator<InfluenceRows, { residual: number; definite: boolean | null }> {
   const operation = 'influence';
   checkPoint(operation, point);
-  checkKeys(operation, 'options', options, [...inverseKeys, 'relative', 'block', 'self']);
+  checkKeys(operation, 'options', options, [...inverseKeys, 'relative', 'block', 'self', 'rows']);
   const { relative = 'none', block = 64, self = false } = options;
+  if (options.rows !== undefined) checkInteger(operation, 'rows', options.rows, 1);
   checkOneOf(operation, 'relative', relative, relativeKinds);
   checkInteger(operation, 'block', block, 1);
   checkBoolean(operation, 'self', self);
   const { network, params, batch: training } = point;
   const tests = batchFor(operation, point, test);
   const P = network.parameterCount;
-  const [N, T] = [training.samples, tests.samples];
+  const N = Math.min(training.samples, options.rows ?? Infinity);
+  const T = tests.samples;
   // Solves with the training gradients serve relative and self-influence too; else those with the test gradients do.
   const byTraining = relative !== 'none' || self;
   requireMemory(
