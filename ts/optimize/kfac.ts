@@ -8,7 +8,8 @@
  * M uses the exact Gauss-Newton matrix G of the batch (L2 included): two tangent passes give the 2 x 2 system, so there is neither a
  * learning rate nor a momentum to tune. lambda follows Levenberg-Marquardt (section 6.5): every `adaptInterval` steps
  * rho = (loss after - loss before) / M(step) is measured on the same batch; lambda shrinks by dampingDecay^interval when rho > 3/4
- * and grows by its inverse when rho < 1/4. A measured step that raises the loss of its own batch is undone.
+ * and grows by its inverse when rho < 1/4. A measured step that raises the loss of its own batch is undone. A step of which M
+ * promises more than the whole loss is measured in any case: losses are not negative, so there M has left its ground.
  *
  * rescaling 'clip' serves small batches and saves the tangent passes (Ba, Grosse & Martens 2017, section 5): a learning rate,
  * classical momentum, and the step length bounded by rate^2 grad^T F~^-1 grad <= klClip; lambda then stays what it was.
@@ -16,9 +17,10 @@
  * Factors are running averages, taken every `factorInterval` steps and inverted every `inverseInterval` (both at each of the
  * first ten steps). gamma = sqrt(lambda + L2), or tuned apart by `adaptGamma` (section 6.6).
  *
- * For streams and large batches of deep networks, where an exact solve per batch costs or overfits too much. Not for fits to high
- * precision (gauss-newton, newton), nor for custom layers (refused). The inverse of the first layer costs inputs^3: for inputs far
- * beyond a few thousand use adam or hessian-free.
+ * For fixed and full batches as it stands. For streams use batches of several hundred samples, sampled rows, momentum off, adaptInterval 5,
+ * dampingDecay 0.95 and a floor of about 0.01 under lambda (the train command does so): rho is measured on the batch that was just fitted,
+ * and would let lambda fall too far. Not for the last digits of a fit (gauss-newton, newton), nor for custom layers (refused). The inverse
+ * of the first layer costs inputs^3: for inputs far beyond a few thousand use adam or hessian-free.
  */
 import {
   checkBoolean,
@@ -54,17 +56,18 @@ export interface KfacOptions {
   damping?: number;
   /** 'model' (default): step length and momentum from the exact quadratic model; 'clip': learning rate with a bounded step */
   rescaling?: Rescaling;
-  /** rows of the Fisher factors, default 'sampled': labels drawn from the model; 'exact': the expectation, K times the work */
+  /** rows of the Fisher factors: 'exact' (default), the expectation, at the price of K backward passes; 'sampled': labels drawn from the
+   *  model, one pass, noisy where predictions are confident */
   fisher?: FisherRows;
   /** steps between updates of the factors, default 5 */
   factorInterval?: number;
   /** steps between inversions, default 20 */
   inverseInterval?: number;
-  /** steps between adaptations of lambda, default 5; 1 measures (and can undo) every step */
+  /** steps between adaptations of lambda; default 1, which measures (and can undo) every step */
   adaptInterval?: number;
   /** largest weight of the past in the running averages, in [0, 1), default 0.95 */
   decay?: number;
-  /** momentum by the model ('model') on or off, default true; with 'clip' see `momentumFactor` */
+  /** momentum by the model, default true ('clip' has `momentumFactor` instead) */
   momentum?: boolean;
   /** 'clip': classical momentum in [0, 1), default 0.9 */
   momentumFactor?: number;
@@ -79,7 +82,7 @@ export interface KfacOptions {
   /** bounds of lambda, defaults 1e-20 and 1e10 */
   minimumDamping?: number;
   maximumDamping?: number;
-  /** factor on lambda per step after good steps, and its inverse after poor ones, in (0, 1), default 0.95; 0.8 suits fixed batches */
+  /** factor on lambda per step after good steps, and its inverse after poor ones, in (0, 1), default 0.8 (fixed and full batches); 0.95 suits streams */
   dampingDecay?: number;
   /** seed of sampled labels, default 0 */
   seed?: number;
@@ -90,10 +93,10 @@ export type KfacSettings = Required<Omit<KfacOptions, 'schedule'>> & { schedule?
 export const kfacDefaults: KfacSettings = {
   damping: 1,
   rescaling: 'model',
-  fisher: 'sampled',
+  fisher: 'exact',
   factorInterval: 5,
   inverseInterval: 20,
-  adaptInterval: 5,
+  adaptInterval: 1,
   decay: 0.95,
   momentum: true,
   momentumFactor: 0.9,
@@ -102,7 +105,7 @@ export const kfacDefaults: KfacSettings = {
   adaptGamma: false,
   minimumDamping: 1e-20,
   maximumDamping: 1e10,
-  dampingDecay: 0.95,
+  dampingDecay: 0.8,
   seed: 0,
 };
 
@@ -258,7 +261,7 @@ export class NaturalGradient implements Optimizer {
       previous.fill(0);
       return { ...report, accepted: false, stepNorm: 0 };
     }
-    if ((t + 1) % options.adaptInterval === 0) {
+    if ((t + 1) % options.adaptInterval === 0 || -model > loss) {
       const after = this.network.evaluate(trial, point.batch).loss;
       const slack = 10 * Number.EPSILON * Math.abs(loss);
       const rho = model < 0 ? (loss - after + slack) / (slack - model) : 0;

@@ -1,10 +1,12 @@
 /** Registry entries of the second-order optimizers beside Gauss-Newton and the quasi-Newton family. */
 import { fisherRows } from './backpropagated-rows.js';
+import { createDampedNewton, dampedNewtonMatrices } from './damped-newton.js';
 import { preconditionerNames } from './curvature-preconditioners.js';
 import { createEkfac } from './ekfac.js';
 import { createHessianFree, hessianFreeCurvatures } from './hessian-free.js';
 import { createKfac, rescalings } from './kfac.js';
 import { createNewton } from './newton.js';
+import { createSaddleFree } from './saddle-free.js';
 import type { OptionSpec } from './option-schema.js';
 import type { OptimizerEntry } from './registry.js';
 
@@ -22,13 +24,20 @@ const number = (
   help,
   ...more,
 });
-const integer = (name: string, flag: string, value: number, help: string, minimum = 1): OptionSpec => ({
+const integer = (
+  name: string,
+  flag: string,
+  value: number,
+  help: string,
+  more: Partial<OptionSpec> = {},
+): OptionSpec => ({
   name,
   flag,
   type: 'integer',
   default: value,
-  minimum,
+  minimum: 1,
   help,
+  ...more,
 });
 const maxTrials = (value: number): OptionSpec => ({
   name: 'maxTrials',
@@ -57,7 +66,7 @@ export const newtonEntry: OptimizerEntry = {
     }),
     number('minimumDamping', 'minimum-damping', 1e-12, 'least damping', { minimum: 0 }),
     maxTrials(10),
-    integer('krylovSteps', 'krylov-steps', 30, 'products spent on a look at the spectrum', 2),
+    integer('krylovSteps', 'krylov-steps', 30, 'products spent on a look at the spectrum', { minimum: 2 }),
     number('solveTolerance', 'solve-tolerance', 1e-8, 'relative residual of the solves', { above: 0 }),
     { name: 'inertia', flag: 'inertia', type: 'boolean', default: false, help: 'report the index of every point' },
   ],
@@ -66,7 +75,7 @@ export const newtonEntry: OptimizerEntry = {
 };
 
 const kfacOptions: readonly OptionSpec[] = [
-  number('damping', 'damping', 1, 'first damping', { above: 0 }),
+  number('damping', 'damping', 1, 'first damping', { above: 0, streamDefault: 0.1 }),
   {
     name: 'rescaling',
     flag: 'rescaling',
@@ -80,12 +89,15 @@ const kfacOptions: readonly OptionSpec[] = [
     flag: 'fisher',
     type: 'choice',
     choices: fisherRows,
-    default: 'sampled',
+    default: 'exact',
+    streamDefault: 'sampled',
     help: 'expectation over the labels exactly, or one drawn label a sample',
   },
-  integer('factorInterval', 'factor-interval', 5, 'steps between updates of the Kronecker factors'),
+  integer('factorInterval', 'factor-interval', 5, 'steps between updates of the Kronecker factors', {
+    streamDefault: 10,
+  }),
   integer('inverseInterval', 'inverse-interval', 20, 'steps between inversions of the Kronecker factors'),
-  integer('adaptInterval', 'adapt-interval', 5, 'steps between adaptations of the damping'),
+  integer('adaptInterval', 'adapt-interval', 1, 'steps between adaptations of the damping', { streamDefault: 5 }),
   number('dampingDecay', 'damping-decay', 0.95, 'factor on the damping per step after good steps', {
     above: 0,
     below: 1,
@@ -101,7 +113,15 @@ const kfacOptions: readonly OptionSpec[] = [
     default: false,
     help: 'tune the damping of the factors apart',
   },
-  number('minimumDamping', 'minimum-damping', 1e-20, 'least damping', { above: 0 }),
+  number('minimumDamping', 'minimum-damping', 1e-20, 'least damping', { above: 0, streamDefault: 0.01 }),
+  {
+    name: 'momentum',
+    flag: 'model-momentum',
+    type: 'boolean',
+    default: true,
+    streamDefault: false,
+    help: 'momentum by the quadratic model',
+  },
   number('maximumDamping', 'maximum-damping', 1e10, 'largest damping', { above: 0 }),
   number('rate', 'lr', undefined, 'learning rate (rescaling clip, default 0.03)', { above: 0 }),
   number('klClip', 'kl-clip', undefined, 'bound of the step in the metric (rescaling clip, default 1e-3)', {
@@ -204,4 +224,67 @@ export const hessianFreeEntry: OptimizerEntry = {
   create: (network, options) => createHessianFree(network, options),
 };
 
-export const secondOrderEntries: readonly OptimizerEntry[] = [newtonEntry, hessianFreeEntry, kfacEntry, ekfacEntry];
+export const dampedNewtonEntry: OptimizerEntry = {
+  name: 'damped-newton',
+  description:
+    'descent preconditioned by an exact inverse Hessian that is refreshed every few batches and reused in between',
+  source: 'Levenberg 1944; Goldfeld, Quandt & Trotter 1966; inertia after Haynsworth 1968',
+  whenNotToUse: 'streams of small batches; newton and gauss-newton go further at every refresh',
+  order: 'second',
+  options: [
+    number('rate', 'lr', 1, 'learning rate', { above: 0 }),
+    integer('frequency', 'hessian-freq', 10, 'steps between refreshes of the inverse Hessian (the first interval)'),
+    number('damping', 'damping', 0.1, 'least damping', { above: 0 }),
+    {
+      name: 'matrix',
+      flag: 'matrix',
+      type: 'choice',
+      choices: dampedNewtonMatrices,
+      default: 'hessian',
+      help: 'the exact Hessian or the Gauss-Newton matrix',
+    },
+    {
+      name: 'adaptive',
+      flag: 'adaptive-freq',
+      type: 'boolean',
+      default: true,
+      help: 'undo steps that the loss refutes and fit the interval to how long the model lasts',
+    },
+    number('solveTolerance', 'solve-tolerance', 1e-6, 'relative residual of the solves', { above: 0 }),
+    maxTrials(12),
+    { name: 'schedule', flag: 'schedule', type: 'schedule', default: 'constant', help: 'schedule of the rate' },
+  ],
+  rateGrid: [1, 0.3],
+  create: (network, options) => createDampedNewton(network, options),
+};
+
+export const saddleFreeEntry: OptimizerEntry = {
+  name: 'saddle-free',
+  description: 'saddle-free Newton: steps by the absolute curvatures, in a Krylov subspace or (small networks) exactly',
+  source: 'Dauphin, Pascanu, Gulcehre, Cho, Ganguli & Bengio 2014',
+  whenNotToUse: 'saddles whose gradient is exactly zero (newton), streams of small batches',
+  order: 'second',
+  options: [
+    number('damping', 'damping', 1, 'first damping', { above: 0 }),
+    integer('subspace', 'subspace', 40, 'products a step', { minimum: 2, maximum: 10000 }),
+    integer('denseOrder', 'dense-order', 300, 'parameters up to which the whole spectrum is used', {
+      minimum: 0,
+      maximum: 20000,
+    }),
+    number('accept', 'accept', 1e-3, 'least gain ratio of an accepted step', { minimum: 0, below: 0.25 }),
+    number('minimumDamping', 'minimum-damping', 1e-20, 'least damping', { above: 0 }),
+    number('maximumDamping', 'maximum-damping', 1e10, 'largest damping', { above: 0 }),
+    maxTrials(12),
+  ],
+  rateGrid: [],
+  create: (network, options) => createSaddleFree(network, options),
+};
+
+export const secondOrderEntries: readonly OptimizerEntry[] = [
+  newtonEntry,
+  dampedNewtonEntry,
+  saddleFreeEntry,
+  hessianFreeEntry,
+  kfacEntry,
+  ekfacEntry,
+];
