@@ -11,6 +11,7 @@ export { kernels, type KernelInfo, type Kernels } from './native/index.js';
 export * from './network/index.js';
 export * from './derivatives/index.js';
 export * from './inverse/index.js';
+export * from './curvature/index.js';
 
 export type { Optimizer, OptimizerState, StepReport } from './optimize/optimizer.js';
 export { createSgd, type SgdOptions } from './optimize/sgd.js';
@@ -76,3 +77,5 @@ export { describeEnvironment, type Environment } from './train/environment.js';
 
 export * from './jobs/index.js';
 export * from './verify/index.js';
+
+export * from './analysis/index.js';
