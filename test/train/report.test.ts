@@ -4,11 +4,15 @@ import { pathToFileURL } from 'node:url';
 import { expect } from 'chai';
 import type { Browser } from 'playwright-core';
 import { compare, type Comparison } from '../../ts/train/compare.js';
+import type { ClassPredictions, EndSpectrum, ValuePredictions } from '../../ts/train/conclusion.js';
+import { readCheckpoint } from '../../ts/train/checkpoint.js';
 import { describeEnvironment } from '../../ts/train/environment.js';
+import { networkTargets, predictClasses } from '../../ts/train/evaluation.js';
 import { embeddedJson, figure, renderComparison, renderRun, writeRunReport } from '../../ts/train/report.js';
 import { readMetrics } from '../../ts/train/run-folder.js';
 import { TrainingSession } from '../../ts/train/session.js';
 import { linearAxis, logAxis, renderChart } from '../../ts/train/svg-chart.js';
+import type { EndRecord } from '../../ts/train/trainer.js';
 import { launchChromium } from '../helpers/chromium.js';
 import { runSession, small, temporaryFolder } from './helpers.js';
 
@@ -62,6 +66,59 @@ describe('report', () => {
     const report = await writeRunReport(path);
     const data = dataOf(readFileSync(report, 'utf8')) as { metrics: unknown };
     expect(data.metrics).to.deep.equal(JSON.parse(JSON.stringify(readMetrics(join(path, 'metrics.jsonl')))));
+  });
+
+  it('counts and values of the end agree with the parameters of the checkpoint', async () => {
+    const path = join(folder.path(), 'classes');
+    const session = await TrainingSession.start({ ...small, optimizer: 'newton', steps: 12, validation: 0.25 }, path);
+    const events = await runSession(session);
+    const end = events[events.length - 1] as EndRecord;
+    const { network, problem } = session.experiment;
+    const { params } = readCheckpoint(join(path, 'checkpoints', 'latest.checkpoint')).state;
+    for (const [name, set] of Object.entries({ train: problem.train, ...problem.heldOut })) {
+      const figures = end.conclusion?.predictions[name] as ClassPredictions;
+      const predicted = predictClasses(network.forward(params, set.inputs), network.outputs);
+      let right = 0;
+      for (let n = 0; n < set.samples; n++) if (predicted[n] === set.labels?.[n]) right++;
+      expect(figures.counts[0][0] + figures.counts[1][1]).to.equal(right);
+      expect(figures.counts.flat().reduce((a, b) => a + b)).to.equal(set.samples);
+      expect(figures.classes).to.deep.equal(set.classes);
+      expect(right / set.samples).to.equal(end.sets[name].accuracy);
+    }
+    // The sum of the eigenvalues is the trace, and the counts add up.
+    const spectrum = end.conclusion?.spectrum as EndSpectrum;
+    const { train } = problem;
+    const dense = network
+      .linearize(params, { inputs: train.inputs, targets: networkTargets(network, train.labels as Int32Array) })
+      .denseHessian();
+    const P = network.parameterCount;
+    let trace = 0;
+    for (let i = 0; i < P; i++) trace += dense[i * (P + 1)];
+    const sum = spectrum.values.reduce((a, b) => a + b, 0);
+    // Rounding of P eigenvalues of this size.
+    expect(sum).to.be.closeTo(trace, 1e-12 * P * Math.abs(spectrum.values[P - 1]));
+    expect(spectrum.negative + spectrum.zero + spectrum.positive).to.equal(P);
+    expect(spectrum.samples).to.equal(train.samples);
+  });
+
+  it('gives predicted and true values in the units of the data', async () => {
+    const path = join(folder.path(), 'values');
+    const file = join(folder.path(), 'values.csv');
+    writeFileSync(file, `x,y\n${Array.from({ length: 40 }, (_, i) => `${i},${1000 + 50 * i}`).join('\n')}\n`);
+    const session = await TrainingSession.start(
+      { data: 'csv', file, 'num-layers': 2, 'hidden-dim': 4, steps: 60 },
+      path,
+    );
+    const events = await runSession(session);
+    const { points } = ((events[events.length - 1] as EndRecord).conclusion?.predictions.train as ValuePredictions)
+      .outputs[0];
+    expect(points).to.have.length(40);
+    points.forEach(([truth, predicted], i) => {
+      expect(truth).to.be.closeTo(1000 + 50 * i, 1e-8); // put back from the standardised value
+      expect(predicted).to.be.closeTo(truth, 50); // a line is learnt to much less than the step between points
+    });
+    const html = readFileSync(await writeRunReport(path), 'utf8');
+    expect(html).to.contain('train: y, predicted against true').and.to.contain('residuals');
   });
 
   it('needs nothing from outside and runs no script', async () => {
@@ -189,6 +246,56 @@ describe('report', () => {
         await context.close();
       }
       expect(backgrounds.size).to.equal(2);
+    });
+
+    it('shows the report of a run: confusion, spectrum, damping, radius, gain ratio and index', async () => {
+      const path = join(folder.path(), 'browser-run');
+      const settings = { ...small, optimizer: 'newton', inertia: true, steps: 12, validation: 0.25 };
+      const events = await runSession(await TrainingSession.start(settings, path));
+      const end = events[events.length - 1] as EndRecord;
+      const file = await writeRunReport(path);
+      for (const colorScheme of ['light', 'dark'] as const) {
+        const context = await (browser as Browser).newContext({
+          colorScheme,
+          offline: true,
+          viewport: { width: 420, height: 800 },
+        });
+        const page = await context.newPage();
+        const problems: string[] = [];
+        page.on('console', (message) => problems.push(message.text()));
+        page.on('pageerror', (error) => problems.push(error.message));
+        await page.goto(pathToFileURL(file).href);
+        expect(problems).to.deep.equal([]);
+        const seen = await page.evaluate<{
+          overflow: number;
+          titles: string[];
+          confusion: string[][][];
+          dots: number[];
+          data: { metrics: unknown };
+        }>(`({
+          overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+          titles: [...document.querySelectorAll('figcaption')].map((caption) => caption.textContent),
+          confusion: [...document.querySelectorAll('table.confusion')].map((table) =>
+            [...table.querySelectorAll('tbody tr')].map((row) => [...row.querySelectorAll('td')].map((cell) => cell.textContent))),
+          dots: [...document.querySelectorAll('path.dots')].map((path) => path.getBoundingClientRect().height),
+          data: JSON.parse(document.getElementById('data').textContent),
+        })`);
+        expect(seen.overflow).to.be.at.most(0);
+        expect(seen.titles).to.include.members([
+          'Damping',
+          'Trust radius',
+          'Gain ratio (cut off at -1 and 3)',
+          'Negative eigenvalues of the Hessian',
+          'Eigenvalues by size',
+        ]);
+        const shown = Object.values(end.conclusion?.predictions ?? {}) as ClassPredictions[];
+        expect(shown).to.have.length(2);
+        expect(seen.confusion).to.deep.equal(shown.map(({ counts }) => counts.map((row) => row.map(String))));
+        expect(seen.dots.length).to.be.at.least(1);
+        for (const height of seen.dots) expect(height).to.be.above(20);
+        expect(seen.data.metrics).to.deep.equal(JSON.parse(JSON.stringify(readMetrics(join(path, 'metrics.jsonl')))));
+        await context.close();
+      }
     });
   });
 });

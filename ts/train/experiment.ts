@@ -12,6 +12,7 @@ import type { ActivationName } from '../native/kernels.js';
 import type { Optimizer } from '../optimize/optimizer.js';
 import { createOptimizer } from '../optimize/registry.js';
 import { optimizerSettings, type Settings } from './config.js';
+import { conclude, type Conclusion } from './conclusion.js';
 import { createEvaluator, networkTargets } from './evaluation.js';
 import { fixedSource, sampledSource, type BatchSource } from './source.js';
 import type { Budget, Evaluations } from './trainer.js';
@@ -181,6 +182,8 @@ export interface Experiment {
   optimizer: Optimizer;
   source: BatchSource;
   evaluate: (params: Float64Array, final: boolean) => Evaluations;
+  /** predictions on every set and the spectrum, for the end of a run */
+  conclude: (params: Float64Array) => Conclusion | null;
   problem: Problem;
 }
 
@@ -195,6 +198,7 @@ export async function buildExperiment(settings: Settings, problem?: Problem): Pr
     optimizer: createOptimizer(settings.optimizer as string, network, optimizerSettings(settings)),
     source: buildSource(settings, network, train),
     evaluate: buildEvaluator(network, train, data),
+    conclude: (params) => conclude(network, params, { train, ...data.heldOut }, data.standardisation?.values ?? null),
     problem: data,
   };
 }

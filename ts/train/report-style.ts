@@ -30,6 +30,13 @@ svg{display:block;width:100%;height:auto}
 .label{fill:var(--ink-2);font-size:12px}
 .line{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}
 .faint{stroke-width:1;opacity:.3}
+.dots{fill:none;stroke-width:4;stroke-linecap:round;opacity:.65}
+.diagonal{stroke:var(--ink-2);stroke-width:1;stroke-dasharray:4 4}
+.confusion{width:auto;font-size:13px}
+.confusion th,.confusion td{padding:5px 9px;text-align:right;border:1px solid var(--rule)}
+.confusion tbody th{text-align:right}
+.confusion td.hit{font-weight:600}
+.confusion .axis{text-align:center}
 .legend{list-style:none;display:flex;flex-wrap:wrap;gap:6px 20px;margin:0 0 14px;padding:0;font-size:14px}
 .legend span{display:inline-block;width:18px;height:3px;border-radius:2px;margin-right:8px;vertical-align:middle}
 dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(250px,1fr));gap:0 28px;margin:0;font-size:14px}

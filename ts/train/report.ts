@@ -12,6 +12,7 @@ import type { Environment } from './environment.js';
 import { pageStyle } from './report-style.js';
 import { readMetrics } from './run-folder.js';
 import { escapeHtml, renderChart, renderLegend, type Series } from './svg-chart.js';
+import { renderPredictions, renderSpectrum } from './report-conclusion.js';
 import type { EndRecord, EvaluationRecord, StepRecord } from './trainer.js';
 
 /** 1.234e-7, 0.123, 12,345 */
@@ -230,6 +231,21 @@ export interface RunRecord {
   metrics: (StepRecord | EvaluationRecord | EndRecord)[];
 }
 
+/**
+ * Gain ratios of the steps, cut off at -1 and 3: a model that predicts next to nothing makes ratios without bound,
+ * which would flatten all others. The uncut figures are in the data of the page.
+ */
+function gainRatios(steps: readonly StepRecord[]): Series {
+  return {
+    name: 'Gain ratio (cut off at -1 and 3)',
+    colour: 0,
+    points: steps.flatMap((event): [number, number][] => {
+      const value = event.figures.gainRatio;
+      return typeof value === 'number' && !Number.isNaN(value) ? [[event.step, Math.max(-1, Math.min(3, value))]] : [];
+    }),
+  };
+}
+
 /** The report of one training run. */
 export function renderRun({ config, environment, metrics }: RunRecord): string {
   const steps = metrics.filter((event): event is StepRecord => event.type === 'step');
@@ -258,15 +274,18 @@ export function renderRun({ config, environment, metrics }: RunRecord): string {
       colour: i,
       points: evaluations.map((event): [number, number] => [event.step, event.sets[set]?.[name] ?? NaN]),
     }));
-  const damping: Series[] = [
-    {
-      name: 'damping',
-      colour: 0,
-      points: steps.flatMap((event): [number, number][] =>
-        typeof event.figures.damping === 'number' ? [[event.step, event.figures.damping]] : [],
-      ),
-    },
-  ];
+  const figureSeries = (key: string, name: string, colour = 0): Series => ({
+    name,
+    colour,
+    points: steps.flatMap((event): [number, number][] => {
+      const value = event.figures[key];
+      return typeof value === 'number' && Number.isFinite(value) ? [[event.step, value]] : [];
+    }),
+  });
+  const figureChart = (series: Series, yScale: 'linear' | 'log'): string =>
+    series.points.length === 0
+      ? ''
+      : renderChart([series], { title: series.name, xLabel: 'steps', yLabel: series.name, xScale: 'linear', yScale });
   const lengths: Series[] = [
     {
       name: 'step length',
@@ -323,9 +342,10 @@ export function renderRun({ config, environment, metrics }: RunRecord): string {
         yScale: line.name.endsWith('rmse') ? 'log' : 'linear',
       }),
     ),
-    damping[0].points.length === 0
-      ? ''
-      : renderChart(damping, { title: 'Damping', xLabel: 'steps', yLabel: 'damping', xScale: 'linear', yScale: 'log' }),
+    figureChart(figureSeries('damping', 'Damping'), 'log'),
+    figureChart(figureSeries('radius', 'Trust radius'), 'log'),
+    figureChart(gainRatios(steps), 'linear'),
+    figureChart(figureSeries('index', 'Negative eigenvalues of the Hessian'), 'linear'),
     renderChart(lengths, {
       title: 'Step length',
       xLabel: 'steps',
@@ -334,6 +354,9 @@ export function renderRun({ config, environment, metrics }: RunRecord): string {
       yScale: 'log',
     }),
     '</div></section>',
+    ...(end?.conclusion === undefined
+      ? []
+      : [renderPredictions(end.conclusion.predictions), renderSpectrum(end.conclusion.spectrum)]),
     `<section><h2>Configuration</h2>${definitions(config)}</section>`,
     `<section><h2>Environment</h2>${environmentTable(environment)}</section>`,
   ].join('\n');

@@ -22,12 +22,19 @@ export const resumableFlags = [
   'checkpoint-every',
 ] as const;
 
+/**
+ * A run with its folder: settings, data, optimizer, checkpoints and records. Made by `TrainingSession.start` or
+ * `resume`.
+ */
 export class TrainingSession {
   private lastCheckpoint = performance.now();
 
   private constructor(
+    /** The resolved settings. */
     readonly settings: Settings,
+    /** Data, network, optimizer and source. */
     readonly experiment: Experiment,
+    /** The run folder. */
     readonly folder: RunFolder,
     private readonly stored: TrainerState | null,
   ) {}
@@ -118,7 +125,11 @@ export class TrainingSession {
     this.lastCheckpoint = performance.now();
     const every = 1000 * (settings['checkpoint-every'] as number);
     try {
-      for await (const event of trainer.run()) {
+      for await (const given of trainer.run()) {
+        // Who interrupts a run wants it to leave: no spectrum then.
+        const conclusion =
+          given.type === 'end' && given.reason !== 'aborted' ? experiment.conclude(trainer.params) : null;
+        const event: TrainEvent = conclusion === null ? given : { ...(given as EndRecord), conclusion };
         folder.record(event);
         if (event.type === 'end') {
           await folder.checkpoint(this.checkpoint(trainer.state()));

@@ -11,6 +11,8 @@ export interface Series {
   colour: number;
   /** fainter, without an entry in the legend */
   faint?: boolean;
+  /** one dot a point, not joined */
+  dots?: boolean;
 }
 
 export interface ChartOptions {
@@ -19,6 +21,10 @@ export interface ChartOptions {
   yLabel: string;
   xScale: 'linear' | 'log';
   yScale: 'linear' | 'log';
+  /** linear axes fit the data; otherwise they reach zero */
+  fit?: boolean;
+  /** draw the line y = x over the extent of the data, on linear axes that are then the same */
+  diagonal?: boolean;
 }
 
 const width = 560;
@@ -111,10 +117,15 @@ export function renderChart(series: readonly Series[], options: ChartOptions): s
     .filter((line) => line.points.length > 0);
   const caption = `<figcaption>${escapeHtml(options.title)}</figcaption>`;
   if (lines.length === 0) return `<figure>${caption}<p class="empty">No points to draw.</p></figure>`;
-  const [x0, x1] = extent(lines.flatMap((line) => line.points.map((point) => point[0])));
-  const [y0, y1] = extent(lines.flatMap((line) => line.points.map((point) => point[1])));
-  const xAxis = options.xScale === 'log' ? logAxis(x0, x1, true) : linearAxis(Math.min(0, x0), x1);
-  const yAxis = options.yScale === 'log' ? logAxis(y0, y1) : linearAxis(Math.min(0, y0), y1);
+  let [x0, x1] = extent(lines.flatMap((line) => line.points.map((point) => point[0])));
+  let [y0, y1] = extent(lines.flatMap((line) => line.points.map((point) => point[1])));
+  if (options.diagonal === true) {
+    x0 = y0 = Math.min(x0, y0);
+    x1 = y1 = Math.max(x1, y1);
+  }
+  const zero = options.fit === true || options.diagonal === true ? Infinity : 0;
+  const xAxis = options.xScale === 'log' ? logAxis(x0, x1, true) : linearAxis(Math.min(zero, x0), x1);
+  const yAxis = options.yScale === 'log' ? logAxis(y0, y1) : linearAxis(Math.min(zero, y0), y1);
   const px = (value: number): string => (margin.left + plotWidth * xAxis.place(value)).toFixed(1);
   const py = (value: number): string => (margin.top + plotHeight * (1 - yAxis.place(value))).toFixed(1);
 
@@ -135,8 +146,19 @@ export function renderChart(series: readonly Series[], options: ChartOptions): s
   out.push(
     `<text class="label" transform="translate(14 ${margin.top + plotHeight / 2}) rotate(-90)" text-anchor="middle">${escapeHtml(options.yLabel)}</text>`,
   );
+  if (options.diagonal === true) {
+    out.push(`<line class="diagonal" x1="${px(x0)}" y1="${py(x0)}" x2="${px(x1)}" y2="${py(x1)}"/>`);
+  }
   // Faint lines first, so that they lie under the others.
   for (const line of [...lines].sort((a, b) => Number(b.faint ?? false) - Number(a.faint ?? false))) {
+    if (line.dots === true) {
+      // One path of points: round caps make them dots.
+      const path = line.points.map(([x, y]) => `M${px(x)} ${py(y)}h0`).join('');
+      out.push(
+        `<path class="dots" style="stroke:var(--s${line.colour % 8})" d="${path}"><title>${escapeHtml(line.name)}</title></path>`,
+      );
+      continue;
+    }
     const path = line.points.map(([x, y], i) => `${i === 0 ? 'M' : 'L'}${px(x)} ${py(y)}`).join('');
     const style = `class="line${line.faint === true ? ' faint' : ''}" style="stroke:var(--s${line.colour % 8})"`;
     out.push(`<path ${style} d="${path}"><title>${escapeHtml(line.name)}</title></path>`);

@@ -12,6 +12,7 @@ import { DeepHessianError } from '../errors.js';
 import type { Batch } from '../network/batch.js';
 import type { Network } from '../derivatives/network.js';
 import type { Optimizer, OptimizerState, StepReport } from '../optimize/optimizer.js';
+import type { Conclusion } from './conclusion.js';
 import type { BatchSource, SourceState } from './source.js';
 
 /** When to stop; the first limit met ends the run. At least one must be given. */
@@ -26,14 +27,19 @@ export interface Budget {
   targetLoss?: number;
 }
 
+/** How far a run has come. */
 export interface Counters {
+  /** Steps tried. */
   step: number;
+  /** Whole passes over the data. */
   epoch: number;
   /** seconds on the optimizer's clock */
   seconds: number;
   /** samples seen */
   samples: number;
+  /** Steps taken. */
   accepted: number;
+  /** Steps that left the parameters as they were. */
   rejected: number;
   /** loss of the last step's batch, before that step */
   loss: number;
@@ -43,9 +49,13 @@ export interface Counters {
 
 /** Everything needed to go on with the same bits. */
 export interface TrainerState {
+  /** How far the run has come. */
   counters: Counters;
+  /** Parameters, length P. */
   params: Float64Array;
+  /** State of the optimizer. */
   optimizer: OptimizerState;
+  /** Position of the batch source. */
   source: SourceState;
 }
 
@@ -55,14 +65,23 @@ export type Evaluations = Record<string, Record<string, number>>;
 /** One line of the record: a step as it was seen, the loss before the step. */
 export interface StepRecord {
   type: 'step';
+  /** This step, from 1. */
   step: number;
+  /** Whole passes over the data. */
   epoch: number;
+  /** seconds on the optimizer's clock */
   seconds: number;
+  /** Loss of the step's batch before the step. */
   loss: number;
+  /** mean of recent losses on a stream; equal to `loss` on a fixed batch */
   smoothedLoss: number;
+  /** Whether the parameters changed. */
   accepted: boolean;
+  /** Steps taken so far. */
   acceptedSteps: number;
+  /** Steps rejected so far. */
   rejectedSteps: number;
+  /** Euclidean length of the step; 0 when rejected. */
   stepNorm: number;
   /** since the record before */
   samplesPerSecond: number;
@@ -70,37 +89,62 @@ export interface StepRecord {
   figures: Record<string, number | boolean | string>;
 }
 
+/** Losses on whole sets. */
 export interface EvaluationRecord {
   type: 'evaluation';
+  /** Steps tried so far. */
   step: number;
+  /** Whole passes over the data. */
   epoch: number;
+  /** seconds on the optimizer's clock */
   seconds: number;
+  /** Loss and accuracy by set. */
   sets: Evaluations;
 }
 
+/**
+ * Why a run ended: a budget ran out, the target was reached, it was aborted, or a fixed batch's steps are rejected at
+ * the same damping ('stalled').
+ */
 export type StopReason = 'steps' | 'epochs' | 'seconds' | 'target-loss' | 'aborted' | 'stalled';
 
+/** The last record of a run. */
 export interface EndRecord {
   type: 'end';
+  /** Why the run ended. */
   reason: StopReason;
+  /** Steps tried. */
   step: number;
+  /** Whole passes over the data. */
   epoch: number;
+  /** seconds on the optimizer's clock */
   seconds: number;
+  /** Steps taken. */
   acceptedSteps: number;
+  /** Steps rejected. */
   rejectedSteps: number;
   /** training loss at the final parameters: of the fixed batch, or the smoothed loss of a stream */
   loss: number;
+  /** Last evaluation, by set. */
   sets: Evaluations;
+  /** predictions and spectrum at the end, where the run's session takes them */
+  conclusion?: Conclusion;
 }
 
+/** What a training loop yields. */
 export type TrainEvent = StepRecord | EvaluationRecord | EndRecord;
 
+/** Options of {@link Trainer}. */
 export interface TrainerOptions {
+  /** The network trained. */
   network: Network;
   /** starting parameters, length P; the trainer works on this array in place */
   params: Float64Array;
+  /** Made for the same network. */
   optimizer: Optimizer;
+  /** Where the batches come from. */
   source: BatchSource;
+  /** When to stop. */
   budget: Budget;
   /** evaluates the parameters on named sets, at the start, at intervals and (`final`) at the end; off the clock */
   evaluate?: (params: Float64Array, final: boolean) => Evaluations | Promise<Evaluations>;
@@ -164,7 +208,9 @@ const snapshotShare = 50;
  * for await (const event of trainer.run()) if (event.type === 'step') console.log(event.step, event.loss);
  */
 export class Trainer {
+  /** The parameters, length P, updated in place. */
   readonly params: Float64Array;
+  /** How far the run has come. */
   readonly counters: Counters = {
     step: 0,
     epoch: 0,

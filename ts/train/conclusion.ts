@@ -1,0 +1,138 @@
+/**
+ * What the report says of a finished run beyond its losses: where the predictions on each set went (confusion matrix, or
+ * predicted against true values), and the spectrum of the Hessian at the last parameters of a small network.
+ *
+ * Part of the end record, so that the metrics file and the report hold the same figures.
+ */
+import { firstNonFinite } from '../checks.js';
+import { eigenvalues } from '../curvature/eigenvalues.js';
+import type { Dataset } from '../data/dataset.js';
+import type { Network } from '../derivatives/network.js';
+import { networkTargets, predictClasses } from './evaluation.js';
+
+/** Where the predictions of a classifier went. */
+export interface ClassPredictions {
+  kind: 'classes';
+  samples: number;
+  classes: string[];
+  /** counts[true class][predicted class] */
+  counts: number[][];
+}
+
+/** Predicted and true values of one output, in the units of the data. */
+export interface ValuePredictions {
+  kind: 'values';
+  /** samples in the set, of which the points are an even choice */
+  samples: number;
+  outputs: { name: string; points: [truth: number, predicted: number][] }[];
+}
+
+/** The spectrum of the Hessian of the training loss. */
+export interface EndSpectrum {
+  /** training samples that the Hessian is of */
+  samples: number;
+  /** all P eigenvalues, ascending */
+  values: number[];
+  negative: number;
+  /** within rounding of zero: |lambda| <= P * 2^-52 * max |lambda| */
+  zero: number;
+  positive: number;
+}
+
+export interface Conclusion {
+  predictions: Record<string, ClassPredictions | ValuePredictions>;
+  /** null: too large for a dense spectrum */
+  spectrum: EndSpectrum | null;
+}
+
+/** Most classes of a confusion matrix, outputs of a scatter plot, and points of one. */
+export const confusionLimit = 50;
+const outputLimit = 4;
+const pointLimit = 500;
+/** Largest network whose whole spectrum is computed, and samples that its Hessian takes. */
+export const spectrumOrder = 2000;
+const spectrumSamples = 1000;
+
+type Figures = Pick<Dataset, 'samples' | 'features' | 'inputs' | 'labels' | 'classes' | 'values' | 'outputs'> &
+  Pick<Partial<Dataset>, 'valueNames'>;
+
+/** Mean and deviation that the values were standardised by. */
+interface ValueScale {
+  mean: Float64Array;
+  scale: Float64Array;
+}
+
+/** Counts or points of the predictions on one set; null for more classes than a page can show. */
+export function predictions(
+  network: Network,
+  params: Float64Array,
+  set: Figures,
+  values: ValueScale | null = null,
+): ClassPredictions | ValuePredictions | null {
+  const { samples, features, labels } = set;
+  const chunk = 1024;
+  if (labels !== null) {
+    const classes = set.classes ?? Array.from({ length: network.outputs }, (_, k) => String(k));
+    if (classes.length > confusionLimit) return null;
+    const counts = classes.map(() => new Array<number>(classes.length).fill(0));
+    for (let from = 0; from < samples; from += chunk) {
+      const to = Math.min(from + chunk, samples);
+      const outputs = network.forward(params, set.inputs.subarray(from * features, to * features));
+      const predicted = predictClasses(outputs, network.outputs);
+      for (let n = from; n < to; n++) counts[labels[n]][predicted[n - from]]++;
+    }
+    return { kind: 'classes', samples, classes, counts };
+  }
+  const K = set.outputs;
+  const kept = Math.min(samples, pointLimit);
+  const outputs = Array.from({ length: Math.min(K, outputLimit) }, (_, k) => ({
+    name: set.valueNames?.[k] ?? (K === 1 ? 'value' : `value ${k}`),
+    points: [] as [number, number][],
+  }));
+  for (let i = 0; i < kept; i++) {
+    const n = Math.floor((i * samples) / kept);
+    const predicted = network.forward(params, set.inputs.subarray(n * features, (n + 1) * features));
+    for (let k = 0; k < outputs.length; k++) {
+      const scale = values?.scale[k] ?? 1;
+      const mean = values?.mean[k] ?? 0;
+      outputs[k].points.push([(set.values as Float64Array)[n * K + k] * scale + mean, predicted[k] * scale + mean]);
+    }
+  }
+  return { kind: 'values', samples, outputs };
+}
+
+/** The spectrum at the parameters, over at most the first 1000 training samples; null for a network above 2000 parameters. */
+export function endSpectrum(network: Network, params: Float64Array, train: Figures): EndSpectrum | null {
+  const P = network.parameterCount;
+  if (P > spectrumOrder) return null;
+  const samples = Math.min(train.samples, spectrumSamples);
+  const inputs = train.inputs.subarray(0, samples * train.features);
+  const targets =
+    train.labels?.subarray(0, samples) ?? (train.values as Float64Array).subarray(0, samples * train.outputs);
+  const { values } = eigenvalues(network.linearize(params, { inputs, targets: networkTargets(network, targets) }));
+  // Weyl: rounding moves an eigenvalue by a small multiple of the norm.
+  const bound = P * Number.EPSILON * Math.max(Math.abs(values[0]), Math.abs(values[P - 1]));
+  let negative = 0;
+  let zero = 0;
+  for (const value of values) {
+    if (value < -bound) negative++;
+    else if (value <= bound) zero++;
+  }
+  return { samples, values: Array.from(values), negative, zero, positive: P - negative - zero };
+}
+
+/** All of it, for the sets by name ('train' first); null where the parameters are not finite. */
+export function conclude(
+  network: Network,
+  params: Float64Array,
+  sets: Readonly<Record<string, Figures>>,
+  values: ValueScale | null = null,
+): Conclusion | null {
+  if (firstNonFinite(params) >= 0) return null;
+  const shown: Conclusion['predictions'] = {};
+  for (const [name, set] of Object.entries(sets)) {
+    const figures = predictions(network, params, set, values);
+    if (figures !== null) shown[name] = figures;
+  }
+  return { predictions: shown, spectrum: sets.train === undefined ? null : endSpectrum(network, params, sets.train) };
+}
