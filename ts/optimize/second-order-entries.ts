@@ -98,9 +98,10 @@ const kfacOptions: readonly OptionSpec[] = [
   }),
   integer('inverseInterval', 'inverse-interval', 20, 'steps between inversions of the Kronecker factors'),
   integer('adaptInterval', 'adapt-interval', 1, 'steps between adaptations of the damping', { streamDefault: 5 }),
-  number('dampingDecay', 'damping-decay', 0.95, 'factor on the damping per step after good steps', {
+  number('dampingDecay', 'damping-decay', 0.8, 'factor on the damping per step after good steps', {
     above: 0,
     below: 1,
+    streamDefault: 0.95,
   }),
   number('decay', 'factor-decay', 0.95, 'largest weight of the past in the Kronecker factors', {
     minimum: 0,
