@@ -49,7 +49,7 @@ Examples:
   deep-hessian approximate --num-layers 10 --hidden-dim 8 --eps 0.01
   deep-hessian approximate runs/spirals-gauss-newton --eps 1e-3 --methods exact,cg,minres
   deep-hessian approximate --data csv --file examples/seed-001/points.csv --standardise none --num-layers 2 --hidden-dim 5 \\
-      --activation sigmoid --init normal --seed 15 --iterations 40 --start vector
+      --activation sigmoid --init normal --seed 5 --iterations 40 --start vector
 `;
 
 export function addApproximateCommand(program: Command, terminal: Terminal): void {
