@@ -4,8 +4,13 @@
  */
 import { checkInteger } from './checks.js';
 
+/** The four 32-bit words of a generator. */
 export type RandomState = readonly [number, number, number, number];
 
+/**
+ * Seeded pseudo-random numbers, the same on every machine: xoshiro128** (Blackman and Vigna 2021) seeded by
+ * splitmix32.
+ */
 export class Random {
   private a = 0;
   private b = 0;
@@ -37,6 +42,7 @@ export class Random {
     return r;
   }
 
+  /** The state now; {@link Random.from} goes on from it. */
   get state(): RandomState {
     return [this.a, this.b, this.c, this.d];
   }

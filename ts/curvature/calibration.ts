@@ -11,10 +11,13 @@ export interface CoverageRow {
   observed: number;
 }
 
+/** How often predicted intervals hold: see {@link regressionCalibration}. */
 export interface RegressionCalibration {
+  /** One row a nominal level. */
   rows: CoverageRow[];
   /** mean negative log density of the targets */
   negativeLogLikelihood: number;
+  /** Root mean square error of the means, in units of the targets. */
   rootMeanSquareError: number;
   /** mean of (target - mean)^2 / variance: 1 when the variances are right on average */
   meanSquaredScore: number;
@@ -67,19 +70,27 @@ export function regressionCalibration(
 
 /** One bin of a reliability diagram. */
 export interface ReliabilityBin {
+  /** Lower end of the confidences in this bin. */
   from: number;
+  /** Upper end of the confidences in this bin. */
   to: number;
+  /** Predictions in this bin. */
   count: number;
   /** mean confidence and share of right answers; NaN for an empty bin */
   confidence: number;
+  /** share of right answers; NaN for an empty bin */
   accuracy: number;
 }
 
+/** Confidence against accuracy: see {@link classificationCalibration}. */
 export interface ClassificationCalibration {
+  /** Bins of equal width over the confidences. */
   bins: ReliabilityBin[];
   /** sum over bins of share * |accuracy - confidence| (Guo et al. 2017) */
   expectedCalibrationError: number;
+  /** Mean -log probability of the right class, in nats. */
   negativeLogLikelihood: number;
+  /** Share of right predictions. */
   accuracy: number;
 }
 

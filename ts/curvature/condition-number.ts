@@ -12,16 +12,21 @@ import { eigenvalue } from './eigenvalues.js';
 import { inertia, spectrumOptions } from './inertia.js';
 import { slicerOf, type SpectrumOptions, spectrumKeys, type SpectrumSlicer } from './spectrum-slicer.js';
 
+/** Result of {@link conditionNumber}. */
 export interface ConditionNumber {
   /** max |lambda + eps| / min |lambda + eps|; Infinity when M + eps I is singular to its tolerance */
   condition: number;
+  /** max |lambda + eps| */
   largest: number;
+  /** min |lambda + eps| */
   smallest: number;
   /** counts certify that smallest * (1 - this) <= min |lambda + eps| (the value itself is a Rayleigh quotient's) */
   certifiedTo: number;
 }
 
 /**
+ * Spectral condition number of M + eps I.
+ *
  * @param damping eps, any finite number
  * @throws DeepHessianError 'inertia-untrusted' when the counts are not certain
  */

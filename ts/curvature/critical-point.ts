@@ -19,9 +19,15 @@ import { eigenvalue } from './eigenvalues.js';
 import { inertia, spectrumOptions } from './inertia.js';
 import { slicerOf, type SpectrumOptions, spectrumKeys, type SpectrumSlicer } from './spectrum-slicer.js';
 
+/** All kinds of a point, by name. */
 export const criticalPointKinds = ['minimum', 'maximum', 'saddle', 'degenerate', 'not-critical'] as const;
+/**
+ * Kind of a point. 'not-critical': the gradient is not zero. 'degenerate': critical, with zero eigenvalues that leave
+ * the kind open.
+ */
 export type CriticalPointKind = (typeof criticalPointKinds)[number];
 
+/** Options of {@link criticalPoint}. */
 export interface CriticalPointOptions extends Omit<SpectrumOptions, 'matrix'> {
   /** gradient norms up to this count as zero; default 1e-6 |H|: a step of 1e-6 along the steepest curvature makes that much */
   gradientTolerance?: number;
@@ -35,6 +41,7 @@ export interface CriticalPointOptions extends Omit<SpectrumOptions, 'matrix'> {
 export interface LossProfile {
   /** signed distances from the point */
   distances: Float64Array;
+  /** Loss at each of them. */
   losses: Float64Array;
   /** loss + t g^T v + t^2 / 2 v^T H v */
   predictions: Float64Array;
@@ -48,18 +55,25 @@ export interface QuadraticFormCheck {
   exact: number;
   /** (loss(x + t v) - 2 loss(x) + loss(x - t v)) / t^2 */
   difference: number;
+  /** t */
   step: number;
 }
 
+/** What {@link criticalPoint} found. */
 export interface CriticalPointReport {
+  /** Kind of the point. */
   kind: CriticalPointKind;
+  /** Loss at the point. */
   loss: number;
+  /** Euclidean norm of the gradient. */
   gradientNorm: number;
+  /** Largest norm that counts as critical. */
   gradientTolerance: number;
   /** number of negative directions: the index of the saddle */
   index: number;
   /** number of directions with |eigenvalue| <= tolerance */
   degenerate: number;
+  /** Number of positive eigenvalues. */
   positive: number;
   /** tau */
   tolerance: number;
@@ -71,8 +85,11 @@ export interface CriticalPointReport {
   residual: number;
   /** the loss along it, both ways */
   profile: LossProfile;
+  /** The loss along eigenvectors against the quadratic form. */
   quadraticForm: QuadraticFormCheck[];
+  /** Factorizations spent. */
   factorizations: number;
+  /** Products with M spent. */
   products: number;
 }
 

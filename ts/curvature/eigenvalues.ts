@@ -28,6 +28,7 @@ import {
   type SpectrumSlicer,
 } from './spectrum-slicer.js';
 
+/** Options of {@link eigenvalue} and its kin. */
 export interface EigenvalueOptions extends SpectrumOptions {
   /** half width of the certified interval; default between 1e-10 |M| and 1e-8 |M|, 1e-8 |lambda| where that lies between */
   tolerance?: number;
@@ -39,11 +40,15 @@ export interface EigenvalueOptions extends SpectrumOptions {
 export interface CertifiedEigenvalue {
   /** its place in ascending order, from 0 */
   index: number;
+  /** the estimate */
   value: number;
+  /** certified lower bound */
   lower: number;
+  /** certified upper bound */
   upper: number;
   /** places in ascending order of the first and the last eigenvalue in the interval: more than one is a cluster */
   first: number;
+  /** place of the last eigenvalue in the interval */
   last: number;
   /** unit eigenvector of length P, when asked for; some vector of the eigenspace for a repeated eigenvalue */
   vector: Float64Array | null;
@@ -51,6 +56,7 @@ export interface CertifiedEigenvalue {
   residual: number | null;
   /** factorizations and products with M spent so far on this matrix */
   factorizations: number;
+  /** products with M spent so far on this matrix */
   products: number;
 }
 
@@ -380,6 +386,7 @@ export function inverseIteration(
   return v;
 }
 
+/** All eigenvalues of a matrix, dense. */
 export interface SpectrumResult {
   /** all P eigenvalues, ascending */
   values: Float64Array;

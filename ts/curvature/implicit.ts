@@ -18,6 +18,7 @@ import { batchFor, factorFor, inverseKeys, type InverseOptions } from './influen
 import { checkPoint } from './operators.js';
 import { SampleGradients } from './sample-gradients.js';
 
+/** Result of {@link hypergradient}. */
 export interface Hypergradient {
   /** data loss on the validation set, without L2 */
   validationLoss: number;

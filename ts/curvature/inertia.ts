@@ -9,6 +9,7 @@ import type { Linearization } from '../derivatives/index.js';
 import { DeepHessianError } from '../errors.js';
 import { slicerOf, type SpectrumOptions, spectrumKeys, type SpectrumSlicer } from './spectrum-slicer.js';
 
+/** Options of {@link inertia}. */
 export interface InertiaOptions extends SpectrumOptions {
   /**
    * Eigenvalues of M + shift I of at most this modulus count as zero. Default 1e-10 |M|, widened by tens (at most to
@@ -19,8 +20,11 @@ export interface InertiaOptions extends SpectrumOptions {
 
 /** Numbers of positive, negative and zero eigenvalues of M + shift I. */
 export interface CertifiedInertia {
+  /** Eigenvalues above the tolerance. */
   positive: number;
+  /** Eigenvalues below minus the tolerance. */
   negative: number;
+  /** Eigenvalues within the tolerance. */
   zero: number;
   /** eigenvalues of at most this modulus count as zero */
   tolerance: number;

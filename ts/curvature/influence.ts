@@ -40,6 +40,7 @@ export interface InverseOptions {
   method?: Method | 'auto';
   /** relative residual of every solve, default 1e-10 */
   tolerance?: number;
+  /** Bytes that a factor may take, default what the process has available. */
   memoryLimit?: number;
 }
 
@@ -53,13 +54,18 @@ export function factorFor(point: Linearization, options: InverseOptions): Factor
   return damping > 0 ? factorDamped(point, { ...common, damping }) : factorShifted(point, { ...common, shift: 0 });
 }
 
+/** All divisors of a row of influences, by name. */
 export const relativeKinds = ['none', 'parameters', 'losses'] as const;
+/**
+ * What divides a row of influences: nothing, |(M + eps I)^-1 g_i| ('parameters') or sqrt(self-influence) ('losses').
+ */
 export type RelativeKind = (typeof relativeKinds)[number];
 
 /** A block of finished rows. */
 export interface InfluenceRows {
   /** training samples [first, first + count) */
   first: number;
+  /** number of training samples in this block */
   count: number;
   /** row-major count x tests; valid until the next block only */
   values: Float64Array;
@@ -67,9 +73,11 @@ export interface InfluenceRows {
   self: Float64Array | null;
   /** rows finished so far, these included, of how many */
   done: number;
+  /** rows in all */
   total: number;
 }
 
+/** Options of {@link influence}. */
 export interface InfluenceOptions extends InverseOptions {
   /** divide row i by |(M + eps I)^-1 g_i| ('parameters') or sqrt(self-influence) ('losses'); default 'none' */
   relative?: RelativeKind;
@@ -81,10 +89,13 @@ export interface InfluenceOptions extends InverseOptions {
   keep?: boolean;
 }
 
+/** Result of {@link influence}. */
 export interface InfluenceResult {
   /** I(i, j), row-major training x test, or null when it was only streamed */
   values: Float64Array | null;
+  /** Number of training points. */
   training: number;
+  /** Number of test points. */
   tests: number;
   /** largest relative residual of all solves */
   residual: number;
@@ -94,7 +105,9 @@ export interface InfluenceResult {
 
 /** Options of {@link influenceRows}. */
 export interface InfluenceRowsOptions extends InverseOptions {
+  /** what divides row i, default 'none' */
   relative?: RelativeKind;
+  /** training samples per block of rows, default 64 */
   block?: number;
   /** self-influence as well, for one solve per training sample; default false */
   self?: boolean;
@@ -220,12 +233,15 @@ export function influence(
   }
 }
 
+/** Result of {@link selfInfluence}. */
 export interface SelfInfluenceResult {
   /** g_i^T (M + eps I)^-1 g_i, length N; large: a point that the others contradict */
   values: Float64Array;
   /** |(M + eps I)^-1 g_i|, length N */
   parameterNorms: Float64Array;
+  /** largest relative residual of all solves */
   residual: number;
+  /** whether M + eps I is positive definite; null when rounding leaves it open */
   definite: boolean | null;
 }
 

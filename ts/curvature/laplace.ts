@@ -26,6 +26,7 @@ import { checkInputs } from '../network/batch.js';
 import { checkPoint } from './operators.js';
 import { selectedInverse } from './selected-inversion.js';
 
+/** Options of {@link laplace}. */
 export interface LaplaceOptions {
   /** 'gauss-newton' (default): positive definite for every prior; 'hessian': exact curvature, definite at a strict minimum only */
   matrix?: MatrixKind;
@@ -33,7 +34,9 @@ export interface LaplaceOptions {
   noiseVariance?: number;
   /** prior precisions alpha > 0, one or one per layer; default: what the L2 coefficients say */
   priorPrecision?: number | readonly number[] | Float64Array;
+  /** Route of the factorizations, default 'auto': the cheapest that fits the memory. */
   method?: Method | 'auto';
+  /** Bytes that a factor may take, default what the process has available. */
   memoryLimit?: number;
 }
 
@@ -59,7 +62,9 @@ export interface LaplacePrediction {
 
 /** A Laplace posterior at one point. Made by {@link laplace}. */
 export class LaplacePosterior {
+  /** The solution. */
   readonly point: Linearization;
+  /** The curvature used. */
   readonly matrix: MatrixKind;
   /** s */
   readonly scale: number;
@@ -257,6 +262,7 @@ export function laplace(point: Linearization, options: LaplaceOptions = {}): Lap
   return new LaplacePosterior(point, options);
 }
 
+/** Options of {@link tuneEvidence}. */
 export interface EvidenceOptions extends LaplaceOptions {
   /** rounds of updates, default 10 */
   rounds?: number;

@@ -68,9 +68,12 @@ export function curvatureOperator(point: Linearization, matrix: 'hessian' | 'gau
   return matrix === 'hessian' ? hessianOperator(point) : gaussNewtonOperator(point);
 }
 
+/** All Fisher matrices, by name. */
 export const fisherKinds = ['exact', 'monte-carlo', 'empirical'] as const;
+/** Which Fisher matrix: see {@link FisherOptions}. */
 export type FisherKind = (typeof fisherKinds)[number];
 
+/** Options of {@link fisherOperator}. */
 export interface FisherOptions {
   /** 'exact' (default): the expectation in closed form, which is G. 'monte-carlo': sampled labels. 'empirical': observed ones. */
   kind?: FisherKind;

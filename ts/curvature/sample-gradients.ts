@@ -38,6 +38,7 @@ export class SampleGradients {
   constructor(
     private readonly network: NetworkModel,
     private readonly params: Float64Array,
+    /** The batch. */
     readonly batch: Batch,
   ) {
     const P = network.parameterCount;

@@ -24,6 +24,7 @@ import { Lower, kernels } from '../native/index.js';
 import { Random } from '../random.js';
 import { checkPoint } from './operators.js';
 
+/** Options of {@link selectedInverse}. */
 export interface SelectedInversionOptions {
   /** eps, any finite number that leaves M + eps I regular; L2 is part of M */
   damping: number;
@@ -37,11 +38,13 @@ export interface SelectedInversionOptions {
   checks?: number;
   /** accepted difference of those columns, relative to their largest entry; default 1e-8 */
   tolerance?: number;
+  /** Bytes that the work may take, default what the process has available. */
   memoryLimit?: number;
   /** seed of the choice of columns, default 0 */
   seed?: number;
 }
 
+/** Diagonal, trace and blocks of an inverse. */
 export interface SelectedInverse {
   /** diagonal of (M + eps I)^-1, length P */
   diagonal: Float64Array;
@@ -153,6 +156,7 @@ export function selectedInverse(point: Linearization, options: SelectedInversion
 export interface EffectiveParameters {
   /** effective number of parameters */
   total: number;
+  /** Its part from each layer. */
   layers: Float64Array;
   /** as in {@link SelectedInverse} */
   error: number;

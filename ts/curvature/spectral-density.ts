@@ -9,21 +9,25 @@ import { stochasticLanczosQuadrature } from '../linalg/slq.js';
 import { spectrumOptions } from './inertia.js';
 import { slicerOf, type SpectrumOptions, spectrumKeys, type SpectrumSlicer } from './spectrum-slicer.js';
 
+/** Options of {@link spectralDensity}. */
 export interface SpectralDensityOptions extends SpectrumOptions {
   /** number of bins of equal width, default 30: one factorization each */
   bins?: number;
   /** the interval, default a little more than the spectrum */
   from?: number;
+  /** upper end of the interval */
   to?: number;
   /** own bin edges, ascending, instead of `bins`, `from` and `to` */
   edges?: Float64Array;
   /** probes and steps of the quadrature, default 10 and 60 */
   probes?: number;
+  /** Lanczos steps of one probe, default 60 */
   steps?: number;
   /** called after every counted edge; returning false stops with DeepHessianError 'aborted' */
   onProgress?: (done: number, total: number) => boolean | void;
 }
 
+/** Result of {@link spectralDensity}. */
 export interface SpectralDensityResult {
   /** bins + 1 edges; one on an eigenvalue has been moved by up to a thousandth of its bin */
   edges: Float64Array;
@@ -31,12 +35,15 @@ export interface SpectralDensityResult {
   counts: Float64Array;
   /** exact number below the first edge, and from the last edge on */
   below: number;
+  /** exact number from the last edge on */
   above: number;
   /** the quadrature's number per bin, with its standard error over the probes */
   estimates: Float64Array;
+  /** standard errors of `estimates` */
   standardErrors: Float64Array;
   /** the quadrature's smoothed density: eigenvalues per unit length over P, on its own grid */
   smooth: { grid: Float64Array; density: Float64Array; standardError: Float64Array; width: number };
+  /** factorizations spent */
   factorizations: number;
 }
 

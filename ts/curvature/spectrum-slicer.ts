@@ -57,11 +57,15 @@ const denseOrder = 3000;
 
 /** Counts of one matrix, kept for reuse. Every function of this folder makes one, or takes one that is already there. */
 export class SpectrumSlicer {
+  /** the point */
   readonly point: Linearization;
+  /** the matrix M: 'hessian' or 'gauss-newton' */
   readonly matrix: MatrixKind;
   /** order P */
   readonly size: number;
+  /** M as an operator */
   readonly operator: LinearOperator;
+  /** seed of random start vectors */
   readonly seed: number;
   /** factorizations so far */
   factorizations = 0;

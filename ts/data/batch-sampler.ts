@@ -10,6 +10,7 @@ import { Random, type RandomState } from '../random.js';
 import { ascending } from './dataset.js';
 import { checkOptions } from './options.js';
 
+/** Options of {@link BatchSampler}. */
 export interface BatchSamplerOptions {
   /** Samples a batch, from 1 to the number of samples. */
   batchSize: number;
@@ -23,10 +24,15 @@ export interface BatchSamplerOptions {
 
 /** Plain JSON data. */
 export interface BatchSamplerState {
+  /** Samples in the data. */
   samples: number;
+  /** Samples a batch. */
   batchSize: number;
+  /** Whether a last batch that is not full is left out. */
   dropLast: boolean;
+  /** Whether every epoch has its own order. */
   shuffle: boolean;
+  /** Whole passes completed. */
   epoch: number;
   /** Samples of this epoch already given out. */
   position: number;
@@ -43,9 +49,13 @@ export interface BatchSamplerState {
  * while (sampler.epoch < 10) batch = gather(train, sampler.next(), batch);
  */
 export class BatchSampler {
+  /** Samples in the data. */
   readonly samples: number;
+  /** Samples a batch. */
   readonly batchSize: number;
+  /** Whether a last batch that is not full is left out. */
   readonly dropLast: boolean;
+  /** Whether every epoch has its own order. */
   readonly shuffle: boolean;
   /** Whole passes completed. */
   epoch = 0;
@@ -113,6 +123,11 @@ export class BatchSampler {
   }
 
   /** @throws RangeError when the state is of a sampler over other samples or with other batches */
+  /**
+   * Goes on from a state.
+   *
+   * @throws RangeError for one of other data or options
+   */
   restore(state: BatchSamplerState): void {
     const operation = 'BatchSampler.restore';
     checkObject(operation, 'state', state);

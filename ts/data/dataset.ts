@@ -36,6 +36,7 @@ export interface Dataset {
 
 /** One batch as a network takes it. */
 export interface DataBatch {
+  /** Number of samples N. */
   samples: number;
   /** [samples, features], row-major. */
   inputs: Float64Array;
@@ -45,15 +46,25 @@ export interface DataBatch {
 
 /** What {@link makeDataset} takes: a data set whose sizes follow from its arrays. */
 export interface DatasetParts {
+  /** Name for messages and reports. */
   name: string;
+  /** Features of a sample. */
   features: number;
+  /** [samples, features], row-major, finite. */
   inputs: Float64Array;
+  /** Class index of every sample; this or `values` is given. */
   labels?: Int32Array | null;
+  /** Class names, by index. */
   classes?: string[] | null;
+  /** [samples, outputs], row-major, finite; this or `labels` is given. */
   values?: Float64Array | null;
+  /** Values a sample, where there are `values`. */
   outputs?: number;
+  /** Names of the values. */
   valueNames?: string[];
+  /** Names of the features. */
   featureNames?: string[];
+  /** For images: a sample is stored channel by channel, each row-major (C, H, W). */
   shape?: { height: number; width: number; channels: number };
 }
 
@@ -228,6 +239,7 @@ export function fixedBatch(dataset: Dataset, size: number, seed?: number): DataB
   return gather(dataset, order.subarray(0, size));
 }
 
+/** Options of {@link split}. */
 export interface SplitOptions {
   /** Samples of the validation part: a fraction in (0, 1), or a count >= 1. Default 0.1. */
   validation?: number;

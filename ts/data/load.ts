@@ -30,10 +30,14 @@ export const generatedNames = [
 export const folderNames = ['cifar10', 'mnist', 'images'] as const;
 /** Data that are read from a file (`file`); `npy` also from a folder. */
 export const fileNames = ['csv', 'npy'] as const;
+/** All data that {@link loadDataset} knows, by name. */
 export const dataNames = [...generatedNames, ...folderNames, ...fileNames] as const;
+/** Name of data that {@link loadDataset} knows. */
 export type DataName = (typeof dataNames)[number];
 
+/** Options of {@link loadDataset}, the same as the flags of the command line. */
 export interface LoadOptions {
+  /** Which data. */
   data: DataName;
   /** Folder of `cifar10`, `mnist` and `images`; of `npy` too, instead of `file`. */
   dataDir?: string;
@@ -74,8 +78,11 @@ export interface LoadOptions {
   standardise?: 'none' | 'inputs' | 'all';
 }
 
+/** What {@link loadDataset} returns. */
 export interface LoadedData {
+  /** The training set. */
   train: Dataset;
+  /** The test set; null where the data have none and none was split off. */
   test: Dataset | null;
   /** What was subtracted and divided by; to be kept with a model. */
   standardisation: { inputs: Standardisation; values: Standardisation | null } | null;

@@ -10,6 +10,7 @@ import type { Dataset } from './dataset.js';
 
 /** Mean and scale of every column. */
 export interface Standardisation {
+  /** Mean of every column. */
   mean: Float64Array;
   /** All > 0. */
   scale: Float64Array;

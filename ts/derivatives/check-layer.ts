@@ -16,6 +16,7 @@ import { checkInteger, checkKeys, checkObject, checkPositive, checkVector } from
 import { checkSmoothLayer, type SmoothLayer } from '../network/smooth-layer.js';
 import { Random } from '../random.js';
 
+/** Options of {@link checkLayer}. */
 export interface CheckLayerOptions {
   /** Default 0. */
   seed?: number;
@@ -29,15 +30,20 @@ export interface CheckLayerOptions {
   params?: Float64Array;
 }
 
+/** The blocks that a custom layer supplies: two Jacobians and three contractions. */
 export type LayerBlockName = 'dParams' | 'dInput' | 'hxx' | 'hxz' | 'hzz';
 
 /** One block's worst entry over all points. */
 export interface BlockCheck {
+  /** The block compared. */
   readonly block: LayerBlockName;
   /** max |given - difference| over max(|block|, |function|); infinite where the layer gave a number that is not finite. */
   readonly error: number;
+  /** Whether `error` is within the tolerance. */
   readonly passed: boolean;
+  /** Row of the worst entry, from 0. */
   readonly row: number;
+  /** Column of the worst entry, from 0. */
   readonly column: number;
   /** The layer's value there. */
   readonly given: number;
@@ -45,11 +51,15 @@ export interface BlockCheck {
   readonly difference: number;
 }
 
+/** Result of {@link checkLayer}. */
 export interface LayerCheck {
+  /** The layer's name. */
   readonly layer: string;
   /** Every block passed and there are no complaints. */
   readonly passed: boolean;
+  /** Largest accepted relative error. */
   readonly tolerance: number;
+  /** One entry a block. */
   readonly blocks: readonly BlockCheck[];
   /** Breaches of the contract besides wrong values: results that change between calls, arguments written to, asymmetry. */
   readonly complaints: readonly string[];

@@ -19,11 +19,20 @@ import { CustomScratch } from '../network/custom-pass.js';
 import type { AffinePoint, CustomPoint, LayerPoint } from './layer-point.js';
 import { requireDoubles } from './memory.js';
 
+/**
+ * The mixed partial derivatives of one layer as dense blocks, column-major; second derivatives are contracted with
+ * the adjoint.
+ */
 export interface LayerBlocks {
+  /** Jacobian by the parameters, (N units) x p. */
   readonly dx: Float64Array;
+  /** Jacobian by the input, one block units x inputs a sample. */
   readonly dz: Float64Array;
+  /** Second derivative by parameters twice, p x p, without L2. */
   readonly hxx: Float64Array;
+  /** Second derivative by parameters and input, p x (N inputs). */
   readonly hxz: Float64Array;
+  /** Second derivative by the input twice, one block inputs x inputs a sample. */
   readonly hzz: Float64Array;
 }
 

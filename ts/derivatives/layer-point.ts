@@ -17,8 +17,10 @@ import { copyBlock, hadamard } from '../network/small-blocks.js';
 import { requireDoubles } from './memory.js';
 import { createOutputHessian, fillOutputHessian, type OutputHessian } from './output-hessian.js';
 
+/** An affine layer at one point: what derivatives need of it. Arrays are unit-major. */
 export interface AffinePoint {
   readonly kind: 'affine';
+  /** The layer. */
   readonly layer: AffineLayer;
   /** z_{l-1}, N x inputs. */
   readonly input: Float64Array;
@@ -34,8 +36,10 @@ export interface AffinePoint {
   readonly linear: boolean;
 }
 
+/** A custom layer at one point. Arrays are unit-major. */
 export interface CustomPoint {
   readonly kind: 'custom';
+  /** The layer. */
   readonly layer: CustomLayer;
   /** z_{l-1}, N x inputs. */
   readonly input: Float64Array;
@@ -45,6 +49,7 @@ export interface CustomPoint {
   readonly adjoint: Float64Array;
 }
 
+/** A layer at one point. */
 export type LayerPoint = AffinePoint | CustomPoint;
 
 /** All arrays of one linearization, made once for (network, N) and handed on with `reuse`. */

@@ -16,8 +16,14 @@ import { type LayerPoint, PointStore } from './layer-point.js';
 import { multiplyOutputHessian, type OutputHessian } from './output-hessian.js';
 import { Product, productWorkspace } from './products.js';
 
+/**
+ * A network at one point of its parameters and one batch: loss, gradient and products with H and G. Made by
+ * `Network.linearize`.
+ */
 export class Linearization {
+  /** The network. */
   readonly network: NetworkModel;
+  /** The batch. */
   readonly batch: Batch;
   /** N */
   readonly samples: number;

@@ -9,6 +9,7 @@ import { NetworkModel } from '../network/network.js';
 import { networkOptionsFromJSON } from '../network/network-json.js';
 import { Linearization } from './linearization.js';
 
+/** Options of `Network.linearize`. */
 export interface LinearizeOptions {
   /**
    * A linearization no longer needed: when it is of the same network and number of samples, its arrays are taken over and

@@ -9,12 +9,14 @@ import { kernels, No } from '../native/index.js';
 import type { Batch } from '../network/batch.js';
 import type { LossName } from '../network/losses.js';
 
+/** Second derivative of a loss that treats outputs one by one. */
 export interface DiagonalOutputHessian {
   readonly kind: 'diagonal';
   /** Unit-major N x K. */
   readonly q: Float64Array;
 }
 
+/** Second derivative of softmax cross-entropy: scale_n (diag(p_n) - p_n p_n^T). */
 export interface SoftmaxOutputHessian {
   readonly kind: 'softmax';
   /** Softmax probabilities, unit-major N x K. */
@@ -23,6 +25,7 @@ export interface SoftmaxOutputHessian {
   readonly scale: Float64Array;
 }
 
+/** Second derivative of the loss by the outputs, sample by sample. */
 export type OutputHessian = DiagonalOutputHessian | SoftmaxOutputHessian;
 
 /** Arrays of the right form for a loss, to be filled by {@link fillOutputHessian}. */

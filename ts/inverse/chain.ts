@@ -21,7 +21,9 @@ interface ChainWorkspace extends SolveWorkspace {
   x: Real;
 }
 
+/** Factor of M + eps I by recursion over the layers (routes 'affine' and 'block'). */
 export class ChainFactor implements RawFactor {
+  /** Inertia and log-determinant of the last factorization. */
   readonly totals: FactorTotals = { positive: 0, negative: 0, zero: 0, logAbsDet: 0, pivotRatio: 1 };
   private readonly stages: Stage[] = [];
   private readonly eps: Float64Array;
@@ -200,6 +202,7 @@ export class ChainFactor implements RawFactor {
     }
   }
 
+  /** Lets go of the arrays; the factor is not used afterwards. */
   dispose(): void {
     this.stages.length = 0;
     this.workspace = null;

@@ -8,11 +8,17 @@
 import type { NetworkModel } from '../network/index.js';
 import type { MatrixKind } from './raw-factor.js';
 
+/**
+ * Routes of a factorization: 'block' (any layer), 'affine' (built-in layers), 'sample-space' (Gauss-Newton), 'dense'
+ * (small P).
+ */
 export type Method = 'block' | 'affine' | 'sample-space' | 'dense';
+/** All routes, by name. */
 export const methods: readonly Method[] = ['block', 'affine', 'sample-space', 'dense'];
 
 /** Cost of factoring once and solving once by one route. */
 export interface CostEstimate {
+  /** The route. */
   method: Method;
   /** floating-point operations of the factorization */
   flops: number;
@@ -170,6 +176,7 @@ export function chooseMethod(
   return { estimate: best, reason, all };
 }
 
+/** Bytes in print, e.g. '1.5 GB'. */
 export function formatBytes(bytes: number): string {
   if (bytes < 1e3) return `${bytes} B`;
   if (bytes < 1e6) return `${(bytes / 1e3).toFixed(1)} kB`;
@@ -177,6 +184,7 @@ export function formatBytes(bytes: number): string {
   return `${(bytes / 1e9).toFixed(2)} GB`;
 }
 
+/** Seconds in print, e.g. '12 ms'. */
 export function formatSeconds(seconds: number): string {
   return seconds < 1 ? `${(seconds * 1e3).toPrecision(2)} ms` : `${seconds.toPrecision(3)} s`;
 }

@@ -7,7 +7,9 @@ import { SymmetricFactor } from '../linalg/symmetric-factor.js';
 import type { MatrixKind, RawFactor } from './raw-factor.js';
 import type { FactorTotals } from './stage.js';
 
+/** Factor of M + eps I written out whole, P x P: the oracle, and the last resort of small problems. */
 export class DenseFactor implements RawFactor {
+  /** Inertia and log-determinant of the last factorization. */
   readonly totals: FactorTotals = { positive: 0, negative: 0, zero: 0, logAbsDet: 0, pivotRatio: 1 };
   /** H or G with L2, lower triangle packed by columns: kept so that a new shift needs no new derivatives */
   private readonly packed: Float64Array;
@@ -53,5 +55,6 @@ export class DenseFactor implements RawFactor {
     x.set(b);
   }
 
+  /** Nothing to let go of. */
   dispose(): void {}
 }

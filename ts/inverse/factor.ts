@@ -22,6 +22,7 @@ import type { MatrixKind, RawFactor } from './raw-factor.js';
 import { SampleSpaceFactor } from './sample-space.js';
 import { solveStatuses, type ManySolution, type Solution, type SolveRoute, type SolveStatus } from './status.js';
 
+/** Options of {@link factor}. */
 export interface FactorOptions {
   /** 'hessian' (default): the exact Hessian H. 'gauss-newton': G = J^T Q J, positive semidefinite. */
   matrix?: MatrixKind;
@@ -50,14 +51,19 @@ const denseFallbackOrder = 3000;
 
 /** A factorization of M + eps I at one point. Made by {@link factor}. */
 export class Factor {
+  /** The point factored at. */
   readonly point: Linearization;
+  /** The matrix M: 'hessian' or 'gauss-newton'. */
   readonly matrix: MatrixKind;
   /** the route taken: 'block', 'affine', 'sample-space' or 'dense' */
   readonly method: Method;
   /** why this route: modelled time and memory, and those of the others */
   readonly reason: string;
+  /** Modelled cost of the route. */
   readonly estimate: CostEstimate;
+  /** Relative residual that every solve must reach. */
   readonly tolerance: number;
+  /** Of the factor; solutions are refined in float64 either way. */
   readonly precision: 'float64' | 'mixed';
 
   private readonly raw: RawFactor;

@@ -6,6 +6,7 @@ export type MatrixKind = 'hessian' | 'gauss-newton';
 
 /** What every route offers to the refined solver in factor.ts. */
 export interface RawFactor {
+  /** Inertia and log-determinant of the last factorization. */
   readonly totals: FactorTotals;
   /** bytes held now */
   readonly bytes: number;
@@ -13,5 +14,6 @@ export interface RawFactor {
   factor(damping: number): boolean;
   /** x (P x m) := (M + damping I)^-1 g, unrefined */
   solve(g: Float64Array, x: Float64Array, m: number): void;
+  /** Lets go of what the factor holds; it is not used afterwards. */
   dispose(): void;
 }

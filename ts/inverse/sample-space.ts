@@ -43,15 +43,19 @@ function formsGramByTiles(network: NetworkModel, samples: number): boolean {
   return sampleSpaceOutputs(network) === 1 || network.layers.length * samples * samples > 2 ** 24;
 }
 
+/** Factor of G + eps I in sample space: order N K' instead of P, or P where that is the cheaper side. */
 export class SampleSpaceFactor implements RawFactor {
+  /** Inertia and log-determinant of the last factorization. */
   readonly totals: FactorTotals = { positive: 0, negative: 0, zero: 0, logAbsDet: 0, pivotRatio: 1 };
   /** rows = N K' of B; K' = K - 1 for softmax */
   readonly rows: number;
   /** the order of the factored matrix: rows or P, whichever is the cheaper job */
   readonly order: number;
+  /** which matrix is factored: of order rows or of order P */
   readonly side: 'samples' | 'parameters';
 
   private readonly network: NetworkModel;
+  /** number of samples N */
   readonly samples: number;
   private readonly outputs: number;
   private readonly widths: Int32Array;
@@ -412,6 +416,7 @@ export class SampleSpaceFactor implements RawFactor {
     return this.outputFactor;
   }
 
+  /** Nothing to let go of. */
   dispose(): void {}
 }
 

@@ -24,9 +24,13 @@ import type { Real } from '../native/index.js';
 
 /** Running totals of a factorization. */
 export interface FactorTotals {
+  /** Number of positive eigenvalues. */
   positive: number;
+  /** Number of negative eigenvalues. */
   negative: number;
+  /** Number of exactly zero pivots. */
   zero: number;
+  /** log of the modulus of the determinant. */
   logAbsDet: number;
   /** largest ratio, over the stages, of the largest pivot to the smallest: a warning of cancellation */
   pivotRatio: number;

@@ -5,6 +5,7 @@ export const solveStatuses = {
   singular: 'A pivot block is exactly zero: the shifted matrix, or a leading block of it, is singular.',
 } as const;
 
+/** How a solve ended: a key of {@link solveStatuses}. */
 export type SolveStatus = keyof typeof solveStatuses;
 
 /** Which means brought the residual down: the factor with refinement, GMRES around it, or a dense factor. */
@@ -18,17 +19,24 @@ export interface Solution {
   residual: number;
   /** refinement steps and Krylov iterations spent */
   refinements: number;
+  /** How the solve ended. */
   status: SolveStatus;
+  /** What led to the solution: the factor, or a fallback. */
   route: SolveRoute;
 }
 
 /** m solved right-hand sides. `x` holds them as columns, P apart. */
 export interface ManySolution {
+  /** Solutions, P x m, one after another. */
   x: Float64Array;
   /** the largest relative residual of all columns */
   residual: number;
+  /** True relative residual of each, length m. */
   residuals: Float64Array;
+  /** Refinement steps spent. */
   refinements: number;
+  /** How the solve ended: that of the worst right-hand side. */
   status: SolveStatus;
+  /** What led to the solution: the factor, or a fallback. */
   route: SolveRoute;
 }

@@ -25,6 +25,7 @@ export type Flag = 0 | 1;
 export const activationCodes = {
   identity: 0, tanh: 1, sigmoid: 2, softplus: 3, gelu: 4, silu: 5, sine: 6, relu: 7,
 } as const;
+/** Name of a built-in activation. */
 export type ActivationName = keyof typeof activationCodes;
 
 /** What is loaded and how fast it may be. */
@@ -46,7 +47,13 @@ export interface KernelInfo {
 }
 
 /* eslint-disable max-params -- BLAS signatures */
+/**
+ * Dense kernels on column-major float64 or float32 arrays, as in BLAS and LAPACK (Anderson et al. 1999, LAPACK Users'
+ * Guide): every matrix is an array, an offset and a leading dimension, in elements. Misuse throws TypeError or
+ * RangeError; numerical failure is the returned info (> 0), never an exception.
+ */
 export interface Kernels {
+  /** What was loaded: see {@link KernelInfo}. */
   info(): KernelInfo;
   /** Sets the BLAS thread count of the process (>= 1); returns the count now in force. */
   setThreads(threads: number): number;
@@ -71,6 +78,7 @@ export interface Kernels {
   /** B := alpha op(A) B (Left) or alpha B op(A) (Right); A triangular; B m x n. */
   trmm(side: Flag, uplo: Flag, trans: Flag, unitDiagonal: Flag, m: number, n: number, alpha: number,
     a: Real, aOffset: number, lda: number, b: Real, bOffset: number, ldb: number): void;
+  /** x^T y over n elements. */
   dot(n: number, x: Real, xOffset: number, y: Real, yOffset: number): number;
   /** Euclidean norm, safe against overflow. */
   nrm2(n: number, x: Real, xOffset: number): number;
@@ -78,13 +86,23 @@ export interface Kernels {
   axpy(n: number, alpha: number, x: Real, xOffset: number, y: Real, yOffset: number): void;
 
   // --- LAPACK -------------------------------------------------------------------------------------
+  /**
+   * Cholesky A = L L^T (Lower) or U^T U (Upper) in place; returns 0, or the order of the first leading minor that is
+   * not positive definite.
+   */
   potrf(uplo: Flag, n: number, a: Real, aOffset: number, lda: number): number;
+  /** B (n x nrhs) := A^-1 B with a potrf factor. */
   potrs(uplo: Flag, n: number, nrhs: number, a: Real, aOffset: number, lda: number, b: Real, bOffset: number, ldb: number): void;
+  /**
+   * One triangle of A^-1 from a potrf factor, in place; returns 0, or the index (from 1) of a zero diagonal element.
+   */
   potri(uplo: Flag, n: number, a: Real, aOffset: number, lda: number): number;
   /** Bunch-Kaufman P A P^T = L D L^T. */
   sytrf(uplo: Flag, n: number, a: Real, aOffset: number, lda: number, pivots: Int32Array, pivotsOffset: number): number;
+  /** B (n x nrhs) := A^-1 B with a sytrf factor. */
   sytrs(uplo: Flag, n: number, nrhs: number, a: Real, aOffset: number, lda: number, pivots: Int32Array, pivotsOffset: number,
     b: Real, bOffset: number, ldb: number): void;
+  /** One triangle of A^-1 from a sytrf factor, in place; returns 0, or the index (from 1) of a zero pivot. */
   sytri(uplo: Flag, n: number, a: Real, aOffset: number, lda: number, pivots: Int32Array, pivotsOffset: number): number;
   /**
    * Reads D of a sytrf factor. Fills out[0..4] = (positive, negative, zero eigenvalue counts, log|det|,
@@ -105,9 +123,15 @@ export interface Kernels {
    */
   sytrfHalfSolveTransposed(n: number, nrhs: number, a: Real, aOffset: number, lda: number, pivots: Int32Array, pivotsOffset: number,
     b: Real, bOffset: number, ldb: number): number;
+  /**
+   * P A = L U of m x n in place with partial pivoting; pivots[i] from 1. Returns 0, or the index (from 1) of the
+   * first zero pivot.
+   */
   getrf(m: number, n: number, a: Real, aOffset: number, lda: number, pivots: Int32Array, pivotsOffset: number): number;
+  /** B (n x nrhs) := op(A)^-1 B with a getrf factor. */
   getrs(trans: Flag, n: number, nrhs: number, a: Real, aOffset: number, lda: number, pivots: Int32Array, pivotsOffset: number,
     b: Real, bOffset: number, ldb: number): void;
+  /** B (n x nrhs) := A^-1 B; A is overwritten by its getrf factor. Returns info as getrf does. */
   gesv(n: number, nrhs: number, a: Real, aOffset: number, lda: number, pivots: Int32Array, pivotsOffset: number,
     b: Real, bOffset: number, ldb: number): number;
   /** Eigenvalues ascending into w; with vectors = Yes, A is overwritten by orthonormal eigenvectors (columns). */
@@ -116,23 +140,31 @@ export interface Kernels {
   qr(m: number, n: number, a: Real, aOffset: number, lda: number, r: Real, rOffset: number, ldr: number): void;
 
   // --- strided batches: `count` problems, item i at offset + i * stride; a stride of 0 shares an input -------
+  /** gemm over a batch. */
   gemmBatch(transA: Flag, transB: Flag, m: number, n: number, k: number, alpha: number,
     a: Real, aOffset: number, lda: number, strideA: number, b: Real, bOffset: number, ldb: number, strideB: number,
     beta: number, c: Real, cOffset: number, ldc: number, strideC: number, count: number): void;
+  /** syrk over a batch. */
   syrkBatch(uplo: Flag, trans: Flag, n: number, k: number, alpha: number, a: Real, aOffset: number, lda: number, strideA: number,
     beta: number, c: Real, cOffset: number, ldc: number, strideC: number, count: number): void;
+  /** trsm over a batch. */
   trsmBatch(side: Flag, uplo: Flag, trans: Flag, unitDiagonal: Flag, m: number, n: number, alpha: number,
     a: Real, aOffset: number, lda: number, strideA: number, b: Real, bOffset: number, ldb: number, strideB: number, count: number): void;
   /** The first non-zero info of the batch is returned, all items are processed. */
   potrfBatch(uplo: Flag, n: number, a: Real, aOffset: number, lda: number, strideA: number, count: number): number;
+  /** potrs over a batch. */
   potrsBatch(uplo: Flag, n: number, nrhs: number, a: Real, aOffset: number, lda: number, strideA: number,
     b: Real, bOffset: number, ldb: number, strideB: number, count: number): void;
+  /** sytrf over a batch; returns the first non-zero info, all items are processed. */
   sytrfBatch(uplo: Flag, n: number, a: Real, aOffset: number, lda: number, strideA: number,
     pivots: Int32Array, pivotsOffset: number, stridePivots: number, count: number): number;
+  /** sytrs over a batch. */
   sytrsBatch(uplo: Flag, n: number, nrhs: number, a: Real, aOffset: number, lda: number, strideA: number,
     pivots: Int32Array, pivotsOffset: number, stridePivots: number, b: Real, bOffset: number, ldb: number, strideB: number, count: number): void;
+  /** getrf over a batch; returns the first non-zero info, all items are processed. */
   getrfBatch(m: number, n: number, a: Real, aOffset: number, lda: number, strideA: number,
     pivots: Int32Array, pivotsOffset: number, stridePivots: number, count: number): number;
+  /** getrs over a batch. */
   getrsBatch(trans: Flag, n: number, nrhs: number, a: Real, aOffset: number, lda: number, strideA: number,
     pivots: Int32Array, pivotsOffset: number, stridePivots: number, b: Real, bOffset: number, ldb: number, strideB: number, count: number): void;
 

@@ -27,6 +27,7 @@ export interface BatchData {
 
 /** A batch in unit-major order. Its arrays belong to it and are not to be changed. */
 export interface Batch {
+  /** Number of samples N. */
   readonly samples: number;
   /** Unit-major, samples x inputs. */
   readonly inputs: Float64Array;
@@ -34,6 +35,7 @@ export interface Batch {
   readonly targets: Int32Array | null;
   /** Unit-major, samples x outputs, or null. */
   readonly targetValues: Float64Array | null;
+  /** Sample weights w_n >= 0, length N; null where all are one. */
   readonly weights: Float64Array | null;
   /** The loss whose rules the targets were checked by. */
   readonly loss?: LossName;

@@ -23,9 +23,12 @@ import { kernels } from '../native/index.js';
 import { Random } from '../random.js';
 import type { AffineLayer, CustomLayer, Layer } from './layers.js';
 
+/** All schemes, by name. */
 export const initialisationNames = ['orthogonal', 'xavier', 'he', 'normal'] as const;
+/** Scheme of {@link InitialiseOptions}. */
 export type InitialisationName = (typeof initialisationNames)[number];
 
+/** Options of `Network.initialize`. */
 export interface InitialiseOptions {
   /** An integer from 0 to 2^32 - 1: the same seed gives the same parameters. */
   seed: number;

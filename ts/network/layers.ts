@@ -12,9 +12,11 @@ import { checkSmoothLayer, type SmoothLayer } from './smooth-layer.js';
 
 /** An affine layer; 'residual' adds the layer's input to its output and needs units equal to inputs. */
 export interface DenseSpec {
+  /** 'dense': act(W z + b). 'residual': z + act(W z + b). */
   type: 'dense' | 'residual';
   /** Features out, >= 1. */
   units: number;
+  /** Applied to every unit. */
   activation: ActivationName;
   /** Default true. */
   bias?: boolean;
@@ -23,18 +25,25 @@ export interface DenseSpec {
 /** A user's own layer. */
 export interface CustomSpec {
   type: 'custom';
+  /** The layer's values and derivatives. */
   layer: SmoothLayer;
 }
 
+/** What a network's `layers` option takes. */
 export type LayerSpec = DenseSpec | CustomSpec;
 
 /** A resolved affine layer. Offsets count elements of the parameter vector. */
 export interface AffineLayer {
   readonly kind: 'affine';
+  /** Place in the network, from 0. */
   readonly index: number;
+  /** Whether the input is added to the output. */
   readonly residual: boolean;
+  /** Features in. */
   readonly inputs: number;
+  /** Features out. */
   readonly units: number;
+  /** Applied to every unit. */
   readonly activation: ActivationName;
   /** Native code of the activation. */
   readonly code: number;
@@ -42,25 +51,36 @@ export interface AffineLayer {
   readonly linear: boolean;
   /** act'' is zero everywhere: identity and ReLU. */
   readonly piecewiseLinear: boolean;
+  /** Whether there is a bias. */
   readonly bias: boolean;
+  /** First parameter of the layer. */
   readonly parameterOffset: number;
+  /** First weight; the weights are row-major [units, inputs]. */
   readonly weightOffset: number;
   /** -1 without a bias. */
   readonly biasOffset: number;
+  /** units * inputs, and units more with a bias. */
   readonly parameterCount: number;
 }
 
 /** A resolved custom layer. */
 export interface CustomLayer {
   readonly kind: 'custom';
+  /** Place in the network, from 0. */
   readonly index: number;
+  /** The user's layer. */
   readonly layer: SmoothLayer;
+  /** Features in. */
   readonly inputs: number;
+  /** Features out. */
   readonly units: number;
+  /** First parameter of the layer. */
   readonly parameterOffset: number;
+  /** The layer's own number of parameters. */
   readonly parameterCount: number;
 }
 
+/** A layer of a network with its place in the parameter vector. */
 export type Layer = AffineLayer | CustomLayer;
 
 /** Checks the specifications and lays the parameters out, layer by layer. */

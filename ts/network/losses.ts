@@ -12,7 +12,9 @@
  */
 import type { Batch } from './batch.js';
 
+/** All losses, by name. */
 export const lossNames = ['mse', 'cross-entropy', 'binary-cross-entropy'] as const;
+/** Name of a loss: mean over all outputs, softmax over classes, or one logit an output. */
 export type LossName = (typeof lossNames)[number];
 
 /**

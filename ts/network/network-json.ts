@@ -13,16 +13,23 @@ const version = 1;
 /** A custom layer in JSON: the name it is registered under, and its own data. */
 export interface CustomJSON {
   type: 'custom';
+  /** Name under which the layer was registered. */
   name: string;
+  /** The layer's own plain data. */
   data: unknown;
 }
 
+/** A network as plain JSON, without parameters. */
 export interface NetworkJSON {
   format: typeof format;
   version: typeof version;
+  /** Features of a sample. */
   inputs: number;
+  /** Name of the loss. */
   loss: string;
+  /** One entry a layer. */
   layers: (DenseSpec | CustomJSON)[];
+  /** L2 coefficient of each layer. */
   l2: number[];
 }
 

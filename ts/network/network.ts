@@ -17,9 +17,11 @@ import { type Layer, type LayerSpec, resolveLayers } from './layers.js';
 import { lossNames, type LossName } from './losses.js';
 import { networkToJSON, type NetworkJSON } from './network-json.js';
 
+/** Options of {@link Network}. */
 export interface NetworkOptions {
   /** Features of a sample, >= 1. */
   inputs: number;
+  /** Name of the loss. */
   loss: LossName;
   /** At least one layer; the last one's outputs are what the loss reads (logits for both cross-entropies). */
   layers: readonly LayerSpec[];
@@ -39,11 +41,15 @@ export interface Evaluation {
   accuracy: number | null;
 }
 
+/** The structure of a network: layers, loss, L2 and parameter layout. `Network` adds the derivatives. */
 export class NetworkModel {
+  /** Features of a sample. */
   readonly inputs: number;
   /** Outputs K of the last layer. */
   readonly outputs: number;
+  /** Name of the loss. */
   readonly loss: LossName;
+  /** The layers with their places in the parameter vector. */
   readonly layers: readonly Layer[];
   /** Total number of parameters P. */
   readonly parameterCount: number;

@@ -9,6 +9,7 @@
 import type { Random } from '../random.js';
 import { failRange, failType } from '../checks.js';
 
+/** A user's own layer, twice differentiable, called sample by sample. Check it with {@link checkLayer}. */
 export interface SmoothLayer {
   /** Name for messages, and the key under which {@link registerLayer} finds it again in JSON. */
   readonly name: string;

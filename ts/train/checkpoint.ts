@@ -25,11 +25,13 @@ const prefixBytes = 16;
 const checksumBytes = 32;
 const maximumHeader = 64 * 1024 * 1024;
 
+/** What a checkpoint file holds: everything to go on with the same bits. */
 export interface Checkpoint {
   /** the run's resolved configuration: plain JSON */
   config: Record<string, unknown>;
   /** `network.toJSON()` */
   network: unknown;
+  /** Parameters, optimizer, source and counters. */
   state: TrainerState;
   /** further plain data, e.g. the standardisation of the inputs and class names */
   extra?: Record<string, unknown>;

@@ -14,6 +14,7 @@ import { Trainer, type EndRecord, type Evaluations, type StepRecord, type TrainE
 export interface Contestant {
   /** name in tables, default the optimizer's name */
   label?: string;
+  /** Name in the registry of optimizers. */
   optimizer: string;
   /** options of the optimizer by flag */
   settings?: Record<string, unknown>;
@@ -31,24 +32,37 @@ export interface CurvePoint {
 
 /** One run. */
 export interface RunResult {
+  /** The contestant's label. */
   label: string;
+  /** Name in the registry of optimizers. */
   optimizer: string;
+  /** Rate that the run used; null where the method has none. */
   rate: number | null;
+  /** Seed of parameters and batches. */
   seed: number;
   /** loss on the training objective at the end; Infinity when it diverged */
   loss: number;
+  /** Steps tried. */
   steps: number;
+  /** Steps taken. */
   accepted: number;
+  /** Steps that left the parameters as they were. */
   rejected: number;
+  /** seconds on the optimizer's clock */
   seconds: number;
+  /** Why the run ended; 'diverged' where the loss ceased to be finite. */
   reason: EndRecord['reason'] | 'diverged';
+  /** Last evaluation, by set. */
   sets: Evaluations;
+  /** Loss over time. */
   curve: CurvePoint[];
 }
 
 /** A method's figures over the seeds, at its best rate. */
 export interface MethodSummary {
+  /** The contestant's label. */
   label: string;
+  /** Name in the registry of optimizers. */
   optimizer: string;
   /** best rate by the median final loss, null where there is nothing to tune */
   rate: number | null;
@@ -56,6 +70,7 @@ export interface MethodSummary {
   loss: { median: number; minimum: number; maximum: number };
   /** median steps within the time */
   steps: number;
+  /** median seconds of one step */
   secondsPerStep: number;
   /** medians of the last evaluation, by set and figure */
   sets: Evaluations;
@@ -63,8 +78,11 @@ export interface MethodSummary {
   rates: { rate: number; loss: number }[];
 }
 
+/** Result of {@link compare}: plain data, also written as JSON. */
 export interface Comparison {
+  /** The settings that all runs share. */
   settings: Settings;
+  /** The seeds of the runs. */
   seeds: number[];
   /** network and data in words */
   problem: {
@@ -76,7 +94,9 @@ export interface Comparison {
     layers: number;
     batch: string;
   };
+  /** One entry a contestant, over its seeds. */
   methods: MethodSummary[];
+  /** Every run. */
   runs: RunResult[];
 }
 

@@ -3,15 +3,21 @@ import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus, platform, release, totalmem, arch } from 'node:os';
 import { kernels, type KernelInfo } from '../native/index.js';
 
+/** Machine and software. */
 export interface Environment {
   /** version of this package */
   version: string;
+  /** Version of Node. */
   node: string;
+  /** Operating system, release and architecture. */
   platform: string;
+  /** Model of the processor. */
   cpu: string;
+  /** Processors available to this process. */
   cores: number;
   /** bytes of main memory */
   memory: number;
+  /** Which kernels are loaded. */
   kernels: KernelInfo;
 }
 

@@ -13,6 +13,7 @@ import { networkTargets } from './evaluation.js';
 /** The position of a source, as plain data. */
 export type SourceState = Record<string, unknown>;
 
+/** Where a training loop takes its batches from. */
 export interface BatchSource {
   /** 'fixed': every step sees the same batch, so its loss is the objective itself; 'stream': batches change */
   readonly kind: 'fixed' | 'stream';
@@ -24,7 +25,9 @@ export interface BatchSource {
   next(): Batch | Promise<Batch>;
   /** Position after the batches handed out so far. */
   state(): SourceState;
+  /** Goes on from what `state` returned: the same batches follow. */
   restore(state: SourceState): void;
+  /** Lets go of what the source holds; it is not used afterwards. */
   dispose?(): void | Promise<void>;
 }
 
