@@ -11,6 +11,23 @@ const caseFile = fileURLToPath(new URL('../golden/case02.json', import.meta.url)
 describe('deep-hessian solve and info', () => {
   const folder = temporaryFolder();
 
+  it('factors in single precision and refines to the same residual', async () => {
+    const json = async (...flags: string[]): Promise<Record<string, unknown>> =>
+      JSON.parse(
+        (await commandLine('solve', '--case', caseFile, '--method', 'block', '--json', ...flags)).out,
+      ) as Record<string, unknown>;
+    const double = await json();
+    const mixed = await json('--precision', 'mixed');
+    expect(mixed.precision).to.equal('mixed');
+    expect(mixed.residual).to.be.below(1e-10);
+    // The determinant comes from the factor in single precision, so it differs, by no more than its rounding.
+    expect(mixed.logAbsDet).to.not.equal(double.logAbsDet);
+    expect(mixed.logAbsDet).to.be.closeTo(double.logAbsDet as number, 1e-4);
+    const { code, err } = await commandLine('solve', '--case', caseFile, '--precision', 'half');
+    expect(code).to.equal(2);
+    expect(err).to.match(/float64.*mixed.*precision/);
+  });
+
   for (const matrix of ['hessian', 'gauss-newton'] as const) {
     it(`solves a stored case with the ${matrix} and writes the solution`, async () => {
       const file = join(folder.path(), `${matrix}.npy`);
@@ -28,7 +45,16 @@ describe('deep-hessian solve and info', () => {
       );
       expect(code).to.equal(0);
       const result = JSON.parse(out) as Record<string, unknown>;
-      expect(Object.keys(result)).to.have.members(['residual', 'status', 'method', 'inertia', 'logAbsDet', 'seconds']);
+      expect(Object.keys(result)).to.have.members([
+        'residual',
+        'status',
+        'method',
+        'precision',
+        'inertia',
+        'logAbsDet',
+        'seconds',
+      ]);
+      expect(result.precision).to.equal('float64');
       expect(result.residual).to.be.below(1e-10);
       const golden = await readGolden(caseFile);
       const eigenvalues =

@@ -12,6 +12,7 @@ interface SolveFlags {
   matrix: string;
   eps: string;
   method: string;
+  precision: string;
   tolerance?: string;
   out?: string;
   json?: boolean;
@@ -25,6 +26,7 @@ export function addSolveCommand(program: Command, terminal: Terminal): void {
     .option('--matrix <name>', 'hessian or gauss-newton', 'hessian')
     .option('--eps <number>', 'damping, > 0', '0.1')
     .option('--method <name>', 'auto, block, affine, sample-space or dense', 'auto')
+    .option('--precision <name>', 'of the factor: float64, or mixed (single, refined in double)', 'float64')
     .option('--tolerance <number>', 'relative residual to reach', '1e-10')
     .option('--out <file.npy>', 'write x here')
     .option('--json', 'the result as one JSON object')
@@ -53,6 +55,7 @@ async function solve(flags: SolveFlags, terminal: Terminal): Promise<void> {
     matrix: flags.matrix as 'hessian' | 'gauss-newton',
     damping,
     method: flags.method as Method | 'auto',
+    precision: flags.precision as 'float64' | 'mixed',
     tolerance,
   });
   try {
@@ -62,12 +65,13 @@ async function solve(flags: SolveFlags, terminal: Terminal): Promise<void> {
     // The file first: whoever reads the result may count on it.
     if (flags.out !== undefined) await writeNpy(flags.out, x);
     if (flags.json === true) {
-      terminal.out(`${JSON.stringify({ residual, status, method, inertia, logAbsDet, seconds })}\n`);
+      terminal.out(`${JSON.stringify({ residual, status, method, precision: f.precision, inertia, logAbsDet, seconds })}\n`);
       return;
     }
     const rows: [string, string][] = [
       ['parameters', formatCount(network.parameterCount)],
       ['method', `${method} (${f.reason})`],
+      ['precision', f.precision],
       ['status', status],
       ['residual', formatNumber(residual)],
       ['inertia', `${inertia.positive} positive, ${inertia.negative} negative, ${inertia.zero} zero`],

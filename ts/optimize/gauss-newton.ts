@@ -60,6 +60,8 @@ export interface GaussNewtonOptions {
   geodesic?: boolean;
   /** a batch whose step is modelled to take longer is refused with the numbers, default 60 */
   maxStepSeconds?: number;
+  /** of the block factor that custom layers need, default 'float64'; 'mixed': in single precision, refined in double */
+  precision?: 'float64' | 'mixed';
 }
 
 type Settings = Required<GaussNewtonOptions>;
@@ -67,6 +69,7 @@ type Settings = Required<GaussNewtonOptions>;
 const defaults: Settings = {
   damping: 1, control: 'search', searchFactor: 10, decrease: 0.5, increase: 2, accept: 1e-3,
   minimumDamping: 1e-20, maximumDamping: 1e10, maxTrials: 12, momentum: 0, geodesic: false, maxStepSeconds: 60,
+  precision: 'float64',
 };
 
 class GaussNewton implements Optimizer {
@@ -228,7 +231,7 @@ class GaussNewton implements Optimizer {
   }
 
   private prepare(point: Linearization): Solver {
-    if (!this.affine) return new BlockSolver(point);
+    if (!this.affine) return new BlockSolver(point, this.options.precision);
     if (this.space === null || this.space.samples !== point.samples) {
       const bytes = SampleSpaceFactor.estimateBytes(this.network, point.samples);
       const available = availableMemory();
@@ -324,11 +327,15 @@ class SampleSpaceSolver implements Solver {
 
 class BlockSolver implements Solver {
   private f: Factor | null = null;
-  constructor(private readonly point: Linearization) {}
+  constructor(
+    private readonly point: Linearization,
+    private readonly precision: 'float64' | 'mixed',
+  ) {}
 
   factor(eps: number): boolean {
     if (this.f === null) {
-      this.f = factor(this.point, { matrix: 'gauss-newton', damping: eps, onFailure: 'return', tolerance: 1e-8 });
+      const { precision } = this;
+      this.f = factor(this.point, { matrix: 'gauss-newton', damping: eps, precision, onFailure: 'return', tolerance: 1e-8 });
     } else this.f.refactor(eps);
     return this.f.isRegular;
   }
@@ -361,6 +368,7 @@ export function createGaussNewton(network: Network, options: GaussNewtonOptions 
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
   const settings: Settings = { ...defaults, ...given };
   checkOneOf(operation, 'control', settings.control, dampingControls);
+  checkOneOf(operation, 'precision', settings.precision, ['float64', 'mixed'] as const);
   for (const name of ['damping', 'maxStepSeconds', 'searchFactor', 'decrease', 'increase', 'minimumDamping', 'maximumDamping'] as const) {
     checkPositive(operation, name, settings[name]);
   }
@@ -368,6 +376,9 @@ export function createGaussNewton(network: Network, options: GaussNewtonOptions 
   checkNonNegative(operation, 'momentum', settings.momentum);
   checkInteger(operation, 'maxTrials', settings.maxTrials, 1, 1000);
   checkBoolean(operation, 'geodesic', settings.geodesic);
+  if (settings.precision === 'mixed' && network.layers.every((layer) => layer.kind === 'affine')) {
+    failRange(operation, 'precision', "'float64' (the sample space, which serves networks without custom layers, is in double)", settings.precision);
+  }
   if (settings.decrease >= 1) failRange(operation, 'decrease', 'a number from 0 to 1 (exclusive)', settings.decrease);
   if (settings.searchFactor <= 1) failRange(operation, 'searchFactor', 'a number > 1', settings.searchFactor);
   if (settings.increase <= 1) failRange(operation, 'increase', 'a number > 1', settings.increase);

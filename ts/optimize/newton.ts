@@ -24,6 +24,7 @@ import {
   checkKeys,
   checkNonNegative,
   checkObject,
+  checkOneOf,
   checkPositive,
   failRange,
 } from '../checks.js';
@@ -52,6 +53,8 @@ export interface NewtonOptions {
   solveTolerance?: number;
   /** report the index of every point, at the price of a further factorization where it is not known anyway; default false */
   inertia?: boolean;
+  /** of the factors, default 'float64'; 'mixed': in single precision, refined to `solveTolerance` in double */
+  precision?: 'float64' | 'mixed';
 }
 
 type Settings = Required<NewtonOptions>;
@@ -66,6 +69,7 @@ const defaults: Settings = {
   krylovSteps: 30,
   solveTolerance: 1e-8,
   inertia: false,
+  precision: 'float64',
 };
 
 /** What one step did, beyond the fields of every optimizer. `damping` is lambda. */
@@ -123,7 +127,7 @@ class Newton implements Optimizer {
       leftmost: NaN,
     };
     if (!Number.isFinite(point.loss) || !Number.isFinite(gradientNorm)) return { ...report, region: 'not-finite' };
-    const operator = new PointShiftedOperator(point, options.solveTolerance);
+    const operator = new PointShiftedOperator(point, options.solveTolerance, 'hessian', options.precision);
     try {
       solver.prepare(operator, point.gradient);
       this.search(params, point, operator, report);
@@ -226,6 +230,7 @@ export function createNewton(network: Network, options: NewtonOptions = {}): Opt
   checkInteger(operation, 'options.maxTrials', settings.maxTrials, 1, 1000);
   checkInteger(operation, 'options.krylovSteps', settings.krylovSteps, 2, 1000);
   checkBoolean(operation, 'options.inertia', settings.inertia);
+  checkOneOf(operation, 'options.precision', settings.precision, ['float64', 'mixed'] as const);
   if (settings.radius > settings.maximumRadius) {
     failRange(operation, 'options.radius', `a number <= maximumRadius (${settings.maximumRadius})`, settings.radius);
   }

@@ -49,6 +49,16 @@ const maxTrials = (value: number): OptionSpec => ({
   help: 'most trials of one step',
 });
 
+/** Of the optimizers that solve through the block factor. */
+const precision: OptionSpec = {
+  name: 'precision',
+  flag: 'precision',
+  type: 'choice',
+  choices: ['float64', 'mixed'],
+  default: 'float64',
+  help: 'of the block factor: double, or single precision refined in double',
+};
+
 export const newtonEntry: OptimizerEntry = {
   name: 'newton',
   description: 'Newton with the exact Hessian in an exact trust region; follows negative curvature at saddles',
@@ -69,6 +79,7 @@ export const newtonEntry: OptimizerEntry = {
     integer('krylovSteps', 'krylov-steps', 30, 'products spent on a look at the spectrum', { minimum: 2 }),
     number('solveTolerance', 'solve-tolerance', 1e-8, 'relative residual of the solves', { above: 0 }),
     { name: 'inertia', flag: 'inertia', type: 'boolean', default: false, help: 'report the index of every point' },
+    precision,
   ],
   rateGrid: [],
   create: (network, options) => createNewton(network, options),

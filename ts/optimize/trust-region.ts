@@ -88,6 +88,7 @@ export class PointShiftedOperator implements ShiftedOperator {
     private readonly point: Linearization,
     private readonly tolerance = 1e-8,
     private readonly matrix: 'hessian' | 'gauss-newton' = 'hessian',
+    private readonly precision: 'float64' | 'mixed' = 'float64',
   ) {
     this.size = point.network.parameterCount;
   }
@@ -98,8 +99,8 @@ export class PointShiftedOperator implements ShiftedOperator {
   }
 
   factor(shift: number): number | null {
-    const { matrix, tolerance } = this;
-    if (this.held === null) this.held = factorShifted(this.point, { matrix, shift, tolerance, onFailure: 'return' });
+    const { matrix, tolerance, precision } = this;
+    if (this.held === null) this.held = factorShifted(this.point, { matrix, shift, tolerance, precision, onFailure: 'return' });
     else this.held.refactorShifted(shift);
     if (!this.held.isRegular) return null;
     try {
