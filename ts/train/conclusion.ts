@@ -6,7 +6,7 @@
  */
 import { firstNonFinite } from '../checks.js';
 import { eigenvalues } from '../curvature/eigenvalues.js';
-import type { Dataset } from '../data/dataset.js';
+import { gather, type Dataset } from '../data/dataset.js';
 import type { Network } from '../derivatives/network.js';
 import { networkTargets, predictClasses } from './evaluation.js';
 
@@ -49,12 +49,10 @@ export interface Conclusion {
 export const confusionLimit = 50;
 const outputLimit = 4;
 const pointLimit = 500;
-/** Largest network whose whole spectrum is computed, and samples that its Hessian takes. */
+/** Largest network whose whole spectrum is computed. */
 export const spectrumOrder = 2000;
-const spectrumSamples = 1000;
-
-type Figures = Pick<Dataset, 'samples' | 'features' | 'inputs' | 'labels' | 'classes' | 'values' | 'outputs'> &
-  Pick<Partial<Dataset>, 'valueNames'>;
+/** Bound of P^2 N, to which the work of the dense Hessian is proportional: about two seconds at its largest. */
+const spectrumWork = 1e9;
 
 /** Mean and deviation that the values were standardised by. */
 interface ValueScale {
@@ -66,7 +64,7 @@ interface ValueScale {
 export function predictions(
   network: Network,
   params: Float64Array,
-  set: Figures,
+  set: Dataset,
   values: ValueScale | null = null,
 ): ClassPredictions | ValuePredictions | null {
   const { samples, features, labels } = set;
@@ -101,14 +99,13 @@ export function predictions(
   return { kind: 'values', samples, outputs };
 }
 
-/** The spectrum at the parameters, over at most the first 1000 training samples; null for a network above 2000 parameters. */
-export function endSpectrum(network: Network, params: Float64Array, train: Figures): EndSpectrum | null {
+/** The spectrum at the parameters, over all training samples or an even choice of as many as the work allows; null above 2000 parameters. */
+export function endSpectrum(network: Network, params: Float64Array, train: Dataset): EndSpectrum | null {
   const P = network.parameterCount;
   if (P > spectrumOrder) return null;
-  const samples = Math.min(train.samples, spectrumSamples);
-  const inputs = train.inputs.subarray(0, samples * train.features);
-  const targets =
-    train.labels?.subarray(0, samples) ?? (train.values as Float64Array).subarray(0, samples * train.outputs);
+  const samples = Math.min(train.samples, Math.max(100, Math.floor(spectrumWork / P ** 2)));
+  const rows = Int32Array.from({ length: samples }, (_, i) => Math.floor((i * train.samples) / samples));
+  const { inputs, targets } = gather(train, rows);
   const { values } = eigenvalues(network.linearize(params, { inputs, targets: networkTargets(network, targets) }));
   // Weyl: rounding moves an eigenvalue by a small multiple of the norm.
   const bound = P * Number.EPSILON * Math.max(Math.abs(values[0]), Math.abs(values[P - 1]));
@@ -125,7 +122,7 @@ export function endSpectrum(network: Network, params: Float64Array, train: Figur
 export function conclude(
   network: Network,
   params: Float64Array,
-  sets: Readonly<Record<string, Figures>>,
+  sets: Readonly<Record<string, Dataset>>,
   values: ValueScale | null = null,
 ): Conclusion | null {
   if (firstNonFinite(params) >= 0) return null;

@@ -32,6 +32,7 @@ svg{display:block;width:100%;height:auto}
 .faint{stroke-width:1;opacity:.3}
 .dots{fill:none;stroke-width:4;stroke-linecap:round;opacity:.65}
 .diagonal{stroke:var(--ink-2);stroke-width:1;stroke-dasharray:4 4}
+.charts>figure:only-child{max-width:600px}
 .confusion{width:auto;font-size:13px}
 .confusion th,.confusion td{padding:5px 9px;text-align:right;border:1px solid var(--rule)}
 .confusion tbody th{text-align:right}
