@@ -5,12 +5,16 @@
  *   mislabelled     10 % of the labels flipped: how many are found by self-influence (64-12-10 network, 600 points)
  *   large           1,000 x 100 influences of a network with 5,018 parameters (with the word 'large' as argument)
  *
- *     node --import tsx examples/curvature/influence.ts [large]
+ *     node --import tsx examples/curvature/influence.ts [large | quick]
+ *
+ * quick: the first two on fewer points, to see that they run.
  */
 import { influence, selfInfluence } from '../../ts/curvature/index.js';
 import { Network } from '../../ts/derivatives/index.js';
 import { Random } from '../../ts/random.js';
 import { correlation, digits, minimise, norm, polish, rankCorrelation } from './digits.js';
+
+const quick = process.argv[2] === 'quick';
 
 function network(hidden: number[], l2: number): Network {
   return new Network({
@@ -27,7 +31,7 @@ function network(hidden: number[], l2: number): Network {
 const seconds = (since: number): string => `${((performance.now() - since) / 1e3).toFixed(1)} s`;
 
 async function leaveOneOut(): Promise<void> {
-  const N = 250;
+  const N = quick ? 60 : 250;
   const { train, test } = await digits(N, 40, 1);
   const net = network([8], 1e-2);
   const batch = net.batch({ inputs: train.inputs, targets: train.labels });
@@ -46,9 +50,10 @@ async function leaveOneOut(): Promise<void> {
         net.linearize(params, { inputs: test.inputs.slice(j * 64, (j + 1) * 64), targets: [label] }).dataLoss,
     );
   const before = testLosses(point.params);
-  // thirty points: the most self-influential ones and others at random
+  // the most self-influential ones and others at random
   const order = Array.from(self, (_, i) => i).sort((a, b) => self[b] - self[a]);
-  const chosen = [...order.slice(0, 15), ...new Random(2).shuffle(order.slice(15)).slice(0, 15)];
+  const half = quick ? 3 : 15;
+  const chosen = [...order.slice(0, half), ...new Random(2).shuffle(order.slice(half)).slice(0, half)];
   const predicted: number[] = [];
   const actual: number[] = [];
   const perPoint: number[] = [];
@@ -77,7 +82,7 @@ async function leaveOneOut(): Promise<void> {
 }
 
 async function mislabelled(): Promise<void> {
-  const N = 600;
+  const N = quick ? 150 : 600;
   const { train } = await digits(N, 1, 3);
   const random = new Random(4);
   const flipped = new Set<number>();
