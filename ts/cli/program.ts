@@ -4,6 +4,7 @@ import { packageVersion } from '../train/environment.js';
 import { addAnalyzeCommand } from './analyze.js';
 import { addApproximateCommand } from './approximate.js';
 import { addCompareCommands } from './compare.js';
+import { addExportCommand } from './export.js';
 import { exitCodes, reportFailure } from './failure.js';
 import { addInfluenceCommand } from './influence.js';
 import { addInfoCommand } from './info.js';
@@ -32,6 +33,7 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
     .showHelpAfterError('(run with --help for the options)');
   addTrainCommand(program, terminal, setCode);
   addCompareCommands(program, terminal, setCode);
+  addExportCommand(program, terminal);
   addSolveCommand(program, terminal);
   addAnalyzeCommand(program, terminal);
   addApproximateCommand(program, terminal);

@@ -145,6 +145,7 @@ export const runOptions: readonly RunOption[] = [
   option('Network', 'gain', 'number', 'factor on the initial weights (default: 1.1 for orthogonal with tanh, else 1)', {
     above: 0,
   }),
+  option('Network', 'init-from', 'string', 'first parameters from a safetensors file, in place of --init'),
   option('Network', 'loss', 'choice', 'default: cross-entropy for classes, mse for values', {
     choices: ['mse', 'cross-entropy', 'binary-cross-entropy'],
   }),

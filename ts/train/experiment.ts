@@ -16,6 +16,7 @@ import { conclude, type Conclusion } from './conclusion.js';
 import { createEvaluator, networkTargets } from './evaluation.js';
 import { fixedSource, sampledSource, type BatchSource } from './source.js';
 import type { Budget, Evaluations } from './trainer.js';
+import { readWeights } from './weights.js';
 
 /** The data of a run. */
 export interface Problem {
@@ -115,6 +116,12 @@ export function initialParameters(settings: Settings, network: Network): Float64
   });
 }
 
+/** The parameters that a run starts from: those of a file, or those of an initialisation. */
+export async function firstParameters(settings: Settings, network: Network): Promise<Float64Array> {
+  const file = settings['init-from'] as string | undefined;
+  return file === undefined ? initialParameters(settings, network) : readWeights(file, network);
+}
+
 /** The samples that a fixed batch holds, or all training samples. */
 export function trainingSamples(settings: Settings, train: Dataset): Dataset {
   if (settings['fixed-batch'] !== true) return train;
@@ -194,7 +201,7 @@ export async function buildExperiment(settings: Settings, problem?: Problem): Pr
   const train = trainingSamples(settings, data.train);
   return {
     network,
-    params: initialParameters(settings, network),
+    params: await firstParameters(settings, network),
     optimizer: createOptimizer(settings.optimizer as string, network, optimizerSettings(settings)),
     source: buildSource(settings, network, train),
     evaluate: buildEvaluator(network, train, data),

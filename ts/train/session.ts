@@ -75,7 +75,9 @@ export class TrainingSession {
     }
     const settings = resolveSettings(merged);
     kernels.setThreads(settings.threads as number);
-    const experiment = await buildExperiment(settings);
+    // The parameters come from the checkpoint: the file they once started from need not be there any more.
+    const { 'init-from': _, ...parts } = settings;
+    const experiment = await buildExperiment(parts);
     const { state } = checkpoint;
     const expected = JSON.stringify(experiment.network.toJSON());
     if (JSON.stringify(checkpoint.network) !== expected || state.params.length !== experiment.network.parameterCount) {
