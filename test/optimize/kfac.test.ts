@@ -1,11 +1,13 @@
 import { expect } from 'chai';
 import { Network } from '../../ts/derivatives/network.js';
 import { DeepHessianError } from '../../ts/errors.js';
+import { cg } from '../../ts/linalg/cg.js';
+import { fromFunction } from '../../ts/linalg/linear-operator.js';
 import type { LayerSpec } from '../../ts/network/layers.js';
 import { BackpropagatedRows } from '../../ts/optimize/backpropagated-rows.js';
 import { createEkfac } from '../../ts/optimize/ekfac.js';
 import { createKfac, type KfacOptions } from '../../ts/optimize/kfac.js';
-import { KroneckerFactors, KroneckerInverse } from '../../ts/optimize/kronecker.js';
+import { kroneckerInverse, KroneckerFactors, KroneckerInverse } from '../../ts/optimize/kronecker.js';
 import { Random } from '../../ts/random.js';
 import { maximumError, problem, randomBatch, type TargetKind } from '../helpers/problems.js';
 import { tanhLayer } from '../helpers/smooth-layers.js';
@@ -182,6 +184,33 @@ describe('kronecker factors', () => {
     expect(dot(u, mu)).above(0);
     // The product of the two damped factors contains lambda + L2 = 0.11 itself, so no eigenvalue of the inverse exceeds 1 / 0.11.
     expect(norm(mu)).at.most(norm(u) / 0.11);
+  });
+});
+
+describe('kroneckerInverse', () => {
+  it('preconditions CG on G + lambda I where inputs are of very different size', () => {
+    const { network, params, data } = problem({
+      samples: 40,
+      kind: 'mse',
+      layers: [{ type: 'dense', units: 3, activation: 'softplus' }],
+    });
+    for (let i = 0; i < data.inputs.length; i++) data.inputs[i] *= [0.01, 1, 30][i % 3];
+    const point = network.linearize(params, data);
+    const operator = fromFunction(
+      network.parameterCount,
+      (v, out) => {
+        point.gaussNewtonProduct(v, out);
+        for (let i = 0; i < v.length; i++) out[i] += 1e-4 * v[i];
+      },
+      { symmetric: true, definiteness: 'positive-definite' },
+    );
+    const plain = cg(operator, point.gradient, { tolerance: 1e-8 });
+    const preconditioner = kroneckerInverse(point, { damping: 1e-4 });
+    const better = cg(operator, point.gradient, { tolerance: 1e-8, preconditioner });
+    expect(better.status).equal('converged');
+    expect(better.iterations).below(0.7 * plain.iterations);
+    expect(relativeError(better.x, plain.x)).below(1e-3);
+    expect(() => kroneckerInverse(point, { damping: 0 })).throw(RangeError, 'damping');
   });
 });
 

@@ -4,8 +4,9 @@
  *
  *     params := params - rate (M + eps I)^-1 grad,        M = H or G at an earlier point and batch
  *
- * Refresh. eps starts from max(damping, half of the last eps) and rises fourfold until the inertia of the factor says that H + eps I is
- * positive definite: without that the step would climb along negative curvature. G needs no such search.
+ * Refresh. eps starts from max(damping, half of the last eps, the most negative Ritz value's modulus) and rises until the inertia of the
+ * factor says that H + eps I is positive definite: without that the step would climb along negative curvature. The Ritz value comes from 30
+ * products in a Krylov subspace, which cost little beside a factor. G needs no such search.
  *
  * Adaptive frequency. The model at the anchor promises a decrease of (rate - rate^2/2) grad^T (M + eps I)^-1 grad. With an old
  * factor a step that brings less than a quarter of it on its own batch is undone, the refresh comes early and the interval is halved; with
@@ -31,6 +32,7 @@ import { DeepHessianError } from '../errors.js';
 import { factor, type Factor } from '../inverse/index.js';
 import { kernels } from '../native/index.js';
 import type { Batch } from '../network/index.js';
+import { KrylovSubspace } from './krylov-subspace.js';
 import {
   stateCount,
   stateNumber,
@@ -104,6 +106,7 @@ class DampedNewton implements Optimizer {
   private anchorBatch: Batch | null = null;
   private readonly gradient: Float64Array;
   private readonly trial: Float64Array;
+  private readonly krylov: KrylovSubspace | null;
   private readonly schedule: Schedule;
 
   constructor(
@@ -114,6 +117,10 @@ class DampedNewton implements Optimizer {
     this.interval = options.frequency;
     this.gradient = new Float64Array(network.parameterCount);
     this.trial = new Float64Array(network.parameterCount);
+    this.krylov =
+      options.matrix === 'hessian'
+        ? new KrylovSubspace(network.parameterCount, Math.min(30, network.parameterCount))
+        : null;
     this.schedule = createSchedule(options.schedule);
   }
 
@@ -178,7 +185,7 @@ class DampedNewton implements Optimizer {
   /** A factor at (params, batch), positive definite. */
   private refresh(params: Float64Array, batch: Batch): void {
     this.linearize(params, batch);
-    this.make(Math.max(this.options.damping, (this.overdamped ? 0.25 : 0.5) * this.eps));
+    this.make(Math.max(this.options.damping, (this.overdamped ? 0.25 : 0.5) * this.eps, this.negativeCurvature()));
     this.age = 0;
     this.overdamped = false;
   }
@@ -187,6 +194,18 @@ class DampedNewton implements Optimizer {
     this.held?.dispose();
     this.held = null;
     this.anchor = this.network.linearize(params, batch, this.anchor ? { reuse: this.anchor } : undefined);
+  }
+
+  /** A shift that makes H definite as far as a Krylov subspace around the gradient sees; 0 for G. */
+  private negativeCurvature(): number {
+    const { anchor, krylov } = this;
+    if (krylov === null || anchor === null) return 0;
+    const start = this.trial;
+    for (let i = 0; i < start.length; i++) start[i] = this.gradient[i];
+    if (!(kernels.nrm2(start.length, start, 0) > 0)) start.fill(1);
+    krylov.build((v, out) => void anchor.hessianProduct(v, out), start);
+    const lowest = krylov.theta[0];
+    return lowest < 0 ? -1.05 * lowest + krylov.residual(0) : 0;
   }
 
   private make(eps: number): void {

@@ -16,10 +16,11 @@
  *
  * Inverses are explicit (Cholesky, then potri), because each serves many products.
  */
-import { checkOneOf, checkPositive } from '../checks.js';
+import { checkKeys, checkObject, checkOneOf, checkPositive } from '../checks.js';
 import type { Linearization } from '../derivatives/index.js';
 import { DeepHessianError } from '../errors.js';
 import { availableMemory, formatBytes } from '../inverse/index.js';
+import { LinearOperator } from '../linalg/linear-operator.js';
 import { kernels, Left, Lower, No, Yes } from '../native/index.js';
 import type { AffineLayer, NetworkModel } from '../network/index.js';
 import { Random } from '../random.js';
@@ -192,6 +193,44 @@ export class KroneckerInverse {
       scatterLayer(place, matrix, out);
     }
   }
+}
+
+export interface KroneckerInverseOptions {
+  /** lambda > 0; L2 of the network comes on top */
+  damping: number;
+  /** rows of the factors, default 'exact' */
+  fisher?: FisherRows;
+  /** seed of the labels of 'sampled' rows, default 0 */
+  seed?: number;
+}
+
+/**
+ * K-FAC's approximation of (G + lambda I)^-1 at one point, as a symmetric positive definite operator: a preconditioner for cg, minres and
+ * gmres, or a cheap inverse to compare with the exact one.
+ *
+ * @throws DeepHessianError 'unsupported' for custom layers
+ * @example
+ * const { x } = cg(shifted(gaussNewtonOperator(point), 0.1), point.gradient, {
+ *   preconditioner: kroneckerInverse(point, { damping: 0.1 }),
+ * });
+ */
+export function kroneckerInverse(point: Linearization, options: KroneckerInverseOptions): LinearOperator {
+  const operation = 'kroneckerInverse';
+  checkObject(operation, 'options', options);
+  checkKeys(operation, 'options', options, ['damping', 'fisher', 'seed']);
+  const { damping, fisher = 'exact', seed = 0 } = options;
+  checkPositive(operation, 'options.damping', damping);
+  const factors = new KroneckerFactors(operation, point.network, fisher, seed, 0);
+  factors.update(point);
+  const inverse = new KroneckerInverse(factors);
+  inverse.invert(damping);
+  return new LinearOperator({
+    rows: point.network.parameterCount,
+    symmetric: true,
+    definiteness: 'positive-definite',
+    name: 'Kronecker-factored inverse',
+    apply: (v, out) => inverse.apply(v, out),
+  });
 }
 
 /** pi of the factored damping; 1 where a factor vanishes. */
