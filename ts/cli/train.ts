@@ -77,7 +77,7 @@ async function train(command: Command, terminal: Terminal): Promise<number> {
     terminal.err(`warning: left out ${problem.broken.length - 10} more image files that do not decode\n`);
   if (!silent) {
     terminal.err(
-      `${problem.train.name}: ${formatCount(problem.train.samples)} samples of ${network.inputs} | ${network.layers.length} layers, ` +
+      `${problem.train.name}: ${formatCount(problem.stream?.folder.samples ?? problem.train.samples)} samples of ${network.inputs} | ${network.layers.length} layers, ` +
         `${formatCount(network.parameterCount)} parameters | ${settings.optimizer as string} | ${folder.path}` +
         (session.startStep > 0 ? ` | from step ${formatCount(session.startStep)}` : '') +
         '\n',
@@ -101,6 +101,11 @@ async function train(command: Command, terminal: Terminal): Promise<number> {
     progress.finish();
     interrupt.release();
   }
+  // Of a stream, broken files turn up while the run goes on.
+  const named = new Set(problem.broken.map(({ path }) => path));
+  const found = problem.stream?.folder.broken.filter(({ path }) => !named.has(path)) ?? [];
+  for (const { path, reason } of found.slice(0, 10)) terminal.err(`warning: left out ${path}: ${reason}\n`);
+  if (found.length > 10) terminal.err(`warning: left out ${found.length - 10} more image files that do not decode\n`);
   if (end === null) return exitCodes.failure;
   const code = interrupt.code();
   if (end.reason === 'aborted' && code !== null) {

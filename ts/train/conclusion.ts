@@ -118,7 +118,7 @@ export function endSpectrum(network: Network, params: Float64Array, train: Datas
   return { samples, values: Array.from(values), negative, zero, positive: P - negative - zero };
 }
 
-/** All of it, for the sets by name ('train' first); null where the parameters are not finite. */
+/** All of it, for the sets by name, that of training first; null where the parameters are not finite. */
 export function conclude(
   network: Network,
   params: Float64Array,
@@ -126,10 +126,11 @@ export function conclude(
   values: ValueScale | null = null,
 ): Conclusion | null {
   if (firstNonFinite(params) >= 0) return null;
+  const [trained] = Object.values(sets);
   const shown: Conclusion['predictions'] = {};
   for (const [name, set] of Object.entries(sets)) {
     const figures = predictions(network, params, set, values);
     if (figures !== null) shown[name] = figures;
   }
-  return { predictions: shown, spectrum: sets.train === undefined ? null : endSpectrum(network, params, sets.train) };
+  return { predictions: shown, spectrum: trained === undefined ? null : endSpectrum(network, params, trained) };
 }

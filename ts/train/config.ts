@@ -109,6 +109,10 @@ export const runOptions: readonly RunOption[] = [
     default: 'skip',
     data: ['images'],
   }),
+  option('Data', 'stream', 'boolean', 'images: decoded while the network trains, for folders larger than the memory', {
+    default: false,
+    data: ['images'],
+  }),
   option('Data', 'validation', 'number', 'fraction (or count) held out where the data has no test set', {
     minimum: 0,
     default: 0,
@@ -274,6 +278,17 @@ export function resolveSettings(given: Record<string, unknown>, operation = 'tra
 
   if (settings['fixed-batch'] === true && settings['full-batch'] === true) {
     throw new RangeError(`${operation}: --fixed-batch and --full-batch exclude each other`);
+  }
+  if (settings.stream === true) {
+    for (const flag of ['fixed-batch', 'full-batch'] as const) {
+      if (settings[flag] === true) throw new RangeError(`${operation}: --stream and --${flag} exclude each other`);
+    }
+    if (settings.validation !== undefined && settings.validation !== 0)
+      throw new RangeError(
+        `${operation}: --stream takes its test set from a folder val or test, not from --validation`,
+      );
+    if (settings.standardise !== undefined && settings.standardise !== 'none')
+      throw new RangeError(`${operation}: --stream excludes --standardise; --normalise standardised works by channel`);
   }
   resolved['full-batch'] ??=
     settings['fixed-batch'] !== true && settings['batch-size'] === undefined && smallData.includes(data);

@@ -5,6 +5,7 @@
 import { take, wholeBatch, fixedBatch, type Dataset } from '../data/dataset.js';
 import { loadDataset, type DataName, type LoadedData, type LoadOptions } from '../data/load.js';
 import { Network } from '../derivatives/network.js';
+import { DeepHessianError } from '../errors.js';
 import type { InitialisationName } from '../network/initialise.js';
 import type { LayerSpec } from '../network/layers.js';
 import type { LossName } from '../network/losses.js';
@@ -14,6 +15,7 @@ import { createOptimizer } from '../optimize/registry.js';
 import { optimizerSettings, type Settings } from './config.js';
 import { conclude, type Conclusion } from './conclusion.js';
 import { createEvaluator, networkTargets } from './evaluation.js';
+import { imageSource, openImageStream, type ImageStream } from './image-stream.js';
 import { fixedSource, sampledSource, type BatchSource } from './source.js';
 import type { Budget, Evaluations } from './trainer.js';
 import { readWeights } from './weights.js';
@@ -31,6 +33,8 @@ export interface Problem {
   channels: LoadedData['channels'];
   /** image files that were left out */
   broken: LoadedData['broken'];
+  /** images that are decoded while the network trains; `train` and the held-out set are then (samples of) their parts */
+  stream?: ImageStream;
 }
 
 /** The loader's request that the settings stand for. */
@@ -78,11 +82,47 @@ function columnList(text: string): (string | number)[] {
 
 /** Reads or makes the data that the settings name. */
 export async function loadProblem(settings: Settings): Promise<Problem> {
-  const { train, test, standardisation, schema, channels, broken } = await loadDataset(datasetRequest(settings));
+  if (settings.stream === true) return loadStream(settings);
+  const { train, test, standardisation, schema, channels, broken } = await loadDataset(datasetRequest(settings)).catch(
+    (error: unknown) => {
+      if (settings.data !== 'images' || !(error instanceof DeepHessianError) || error.code !== 'out-of-memory')
+        throw error;
+      const message = `${error.message}; --stream decodes the images while the network trains`;
+      throw new DeepHessianError('out-of-memory', message, error.details, { cause: error });
+    },
+  );
   // A part that was split off for want of a test set is not called one.
   const heldOut: Record<string, Dataset> =
     test === null ? {} : { [test.name.endsWith('(validation)') ? 'validation' : 'test']: test };
   return { train, heldOut, standardisation, schema, channels, broken };
+}
+
+/** Opens the image folder of the settings, to be decoded while the network trains. */
+async function loadStream(settings: Settings): Promise<Problem> {
+  const { dataDir, imageSize = 64, limit, grey, normalise, images } = datasetRequest(settings);
+  const stream = await openImageStream(dataDir as string, {
+    imageSize,
+    ...(limit === undefined ? {} : { limit }),
+    ...(grey === undefined ? {} : { grey }),
+    ...(normalise === undefined ? {} : { normalise }),
+    ...images,
+  });
+  const { train, test, testSamples, broken } = stream;
+  return {
+    train,
+    // A sample is not called the set that it was taken from.
+    heldOut: test === null ? {} : { [test.samples < testSamples ? 'test sample' : 'test']: test },
+    standardisation: null,
+    schema: null,
+    channels: stream.channels,
+    broken,
+    stream,
+  };
+}
+
+/** What the training samples in memory are called: of a stream they are a sample. */
+export function trainingName({ train, stream }: Problem): string {
+  return stream !== undefined && train.samples < stream.folder.samples ? 'train sample' : 'train';
 }
 
 /** The network of the settings, for this data: `num-layers` weight matrices, the output layer included. */
@@ -137,7 +177,17 @@ export function trainingSamples(settings: Settings, train: Dataset): Dataset {
 }
 
 /** Where the batches come from: one fixed batch, the full set, or a shuffled stream. */
-export function buildSource(settings: Settings, network: Network, train: Dataset): BatchSource {
+export function buildSource(
+  settings: Settings,
+  network: Network,
+  train: Dataset,
+  stream: ImageStream | undefined = undefined,
+): BatchSource {
+  if (stream !== undefined) {
+    const { folder } = stream;
+    const size = Math.min(settings['batch-size'] as number, folder.samples);
+    return imageSource(network, folder, { batchSize: size, seed: settings.seed as number });
+  }
   if (settings['fixed-batch'] === true || settings['full-batch'] === true) {
     const whole = wholeBatch(train);
     return fixedSource(network.batch({ inputs: whole.inputs, targets: networkTargets(network, whole.targets) }));
@@ -157,7 +207,7 @@ export function buildEvaluator(
 ): (params: Float64Array, final: boolean) => Evaluations {
   const valueScale = problem.standardisation?.values?.scale;
   const options = valueScale === undefined ? {} : { valueScale };
-  const sets = Object.entries({ train, ...problem.heldOut }).map(([name, dataset]) => {
+  const sets = Object.entries({ [trainingName(problem)]: train, ...problem.heldOut }).map(([name, dataset]) => {
     const part = dataset.samples > sampledEvaluation ? take(dataset, sampledEvaluation) : dataset;
     const quick = createEvaluator(network, part, options);
     return { name, quick, whole: part === dataset ? quick : null, dataset };
@@ -203,9 +253,10 @@ export async function buildExperiment(settings: Settings, problem?: Problem): Pr
     network,
     params: await firstParameters(settings, network),
     optimizer: createOptimizer(settings.optimizer as string, network, optimizerSettings(settings)),
-    source: buildSource(settings, network, train),
+    source: buildSource(settings, network, train, data.stream),
     evaluate: buildEvaluator(network, train, data),
-    conclude: (params) => conclude(network, params, { train, ...data.heldOut }, data.standardisation?.values ?? null),
+    conclude: (params) =>
+      conclude(network, params, { [trainingName(data)]: train, ...data.heldOut }, data.standardisation?.values ?? null),
     problem: data,
   };
 }
