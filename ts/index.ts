@@ -24,6 +24,18 @@ export { clipByNorm } from './optimize/clipping.js';
 export { createOptimizer, optimizerEntries, optimizerNames, type OptimizerEntry } from './optimize/registry.js';
 export type { OptionSpec, OptionValue } from './optimize/option-schema.js';
 
+export { readNpy, writeNpy, type NpyArray, type NpyWritable, type ReadNpyOptions } from './data/npy.js';
+export { readNpz, writeNpz, type NpzEntry } from './data/npz.js';
+export {
+  parametersToTensors,
+  readSafetensors,
+  tensorsToParameters,
+  writeSafetensors,
+  type LinearShape,
+  type SafetensorsFile,
+  type Tensor,
+  type TensorNames,
+} from './data/safetensors.js';
 export type { ImageOptions } from './data/images.js';
 export { dataNames, loadDataset, type DataName, type LoadedData, type LoadOptions } from './data/load.js';
 export {

@@ -16,7 +16,9 @@ import { DeepHessianError } from '../errors.js';
 import { AtomicFile, ioError, writeFileAtomic } from './atomic.js';
 import { badFile, checkFits, fileSize } from './bytes.js';
 
+/** An array from a file. */
 export interface NpyArray {
+  /** Sizes of its dimensions. */
   shape: number[];
   /** NumPy's name of the stored type, such as '<f8'. */
   dtype: string;
@@ -24,6 +26,7 @@ export interface NpyArray {
   data: Float64Array;
 }
 
+/** Options of {@link readNpy}. */
 export interface ReadNpyOptions {
   /** Read only this many entries of the first dimension (C order only). Default: all. */
   limit?: number;

@@ -14,14 +14,19 @@ import { DeepHessianError } from '../errors.js';
 import { ioError, writeFileAtomic } from './atomic.js';
 import { badFile, checkFits, fileSize } from './bytes.js';
 
+/** A tensor of a safetensors file. */
 export interface Tensor {
+  /** Sizes of its dimensions. */
   shape: number[];
   /** Row-major. */
   data: Float64Array;
 }
 
+/** What a safetensors file holds. */
 export interface SafetensorsFile {
+  /** By name, in the order of the header. */
   tensors: Map<string, Tensor>;
+  /** The file's `__metadata__`; empty where it has none. */
   metadata: Record<string, string>;
 }
 
@@ -195,8 +200,11 @@ export async function writeSafetensors(
 
 /** A dense layer, as far as its parameters go. */
 export interface LinearShape {
+  /** Features in. */
   inputs: number;
+  /** Features out. */
   units: number;
+  /** Whether there is a bias. */
   bias: boolean;
 }
 
