@@ -29,13 +29,15 @@ function losses(name: string, settings: Record<string, string>): number[] {
 }
 
 describe('precision of the factors', () => {
-  it('mixed takes other roundings to the same place: newton', () => {
-    const double = losses('newton', { precision: 'float64' });
-    const mixed = losses('newton', { precision: 'mixed' });
-    expect(mixed).to.not.deep.equal(double);
-    expect(mixed[24]).to.be.below(0.05 * mixed[0]);
-    expect(losses('newton', {})).to.deep.equal(double);
-  });
+  for (const name of ['newton', 'damped-newton']) {
+    it(`mixed takes other roundings to the same place: ${name}`, () => {
+      const double = losses(name, { precision: 'float64' });
+      const mixed = losses(name, { precision: 'mixed' });
+      expect(mixed).to.not.deep.equal(double);
+      expect(mixed[24]).to.be.below(0.05 * mixed[0]);
+      expect(losses(name, {})).to.deep.equal(double);
+    });
+  }
 
   it('is refused by optimizers without a factor, with the list of their options, and by other names', () => {
     expect(() => createOptimizer('adam', network, { precision: 'mixed' })).to.throw(RangeError, /precision/);

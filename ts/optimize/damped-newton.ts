@@ -63,6 +63,8 @@ export interface DampedNewtonOptions {
   solveTolerance?: number;
   /** trials of one step, default 12 */
   maxTrials?: number;
+  /** of the factor, default 'float64'; 'mixed': in single precision, refined to `solveTolerance` in double */
+  precision?: 'float64' | 'mixed';
 }
 
 type Settings = Required<Omit<DampedNewtonOptions, 'schedule'>> & { schedule?: ScheduleSpec };
@@ -75,6 +77,7 @@ const defaults: Settings = {
   adaptive: true,
   solveTolerance: 1e-6,
   maxTrials: 12,
+  precision: 'float64',
 };
 
 /** Largest eps that is tried before a point is given up. */
@@ -209,9 +212,9 @@ class DampedNewton implements Optimizer {
   }
 
   private make(eps: number): void {
-    const { matrix, solveTolerance: tolerance } = this.options;
+    const { matrix, solveTolerance: tolerance, precision } = this.options;
     this.eps = eps;
-    this.held = factor(this.anchor!, { matrix, damping: eps, tolerance, onFailure: 'return' });
+    this.held = factor(this.anchor!, { matrix, damping: eps, tolerance, precision, onFailure: 'return' });
     if (!this.positiveDefinite()) this.raise(4 * eps);
   }
 
@@ -354,6 +357,7 @@ export function createDampedNewton(network: Network, options: DampedNewtonOption
   checkKeys(operation, 'options', options, [...Object.keys(defaults), 'schedule']);
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
   const settings: Settings = { ...defaults, ...given };
+  checkOneOf(operation, 'options.precision', settings.precision, ['float64', 'mixed'] as const);
   checkOneOf(operation, 'options.matrix', settings.matrix, dampedNewtonMatrices);
   for (const name of ['damping', 'rate', 'solveTolerance'] as const)
     checkPositive(operation, `options.${name}`, settings[name]);

@@ -264,6 +264,7 @@ export const dampedNewtonEntry: OptimizerEntry = {
     },
     number('solveTolerance', 'solve-tolerance', 1e-6, 'relative residual of the solves', { above: 0 }),
     maxTrials(12),
+    precision,
     { name: 'schedule', flag: 'schedule', type: 'schedule', default: 'constant', help: 'schedule of the rate' },
   ],
   rateGrid: [1, 0.3],
