@@ -61,7 +61,9 @@ describe('progress', () => {
     progress.update('sgd', end, { steps: 2 });
     const lines = text.trim().split('\n');
     expect(lines).to.have.length(2);
-    expect(lines[0]).to.match(/step 1 /).and.to.not.contain('accuracy');
+    expect(lines[0])
+      .to.match(/step 1 /)
+      .and.to.not.contain('accuracy');
     expect(lines[1]).to.match(/step 2 .*train accuracy 99\.0%/);
   });
 });

@@ -29,7 +29,9 @@ export function describeStep(event: StepRecord, latest: EvaluationRecord | EndRe
   const parts = [`loss ${formatNumber(event.smoothedLoss)}`];
   const evaluation = latest !== null && isFresh(latest, event) ? latest : null;
   // The figure of the set that says most: held-out samples, else those trained on.
-  const name = ['test', 'test sample', 'validation', 'train', 'train sample'].find((candidate) => evaluation !== null && candidate in evaluation.sets);
+  const name = ['test', 'test sample', 'validation', 'train', 'train sample'].find(
+    (candidate) => evaluation !== null && candidate in evaluation.sets,
+  );
   const set = name === undefined ? undefined : evaluation?.sets[name];
   if (set !== undefined && 'accuracy' in set) parts.push(`${name} accuracy ${(100 * set.accuracy).toFixed(1)}%`);
   else if (set !== undefined && 'rmse' in set) parts.push(`${name} rmse ${formatNumber(set.rmse)}`);

@@ -65,7 +65,9 @@ async function solve(flags: SolveFlags, terminal: Terminal): Promise<void> {
     // The file first: whoever reads the result may count on it.
     if (flags.out !== undefined) await writeNpy(flags.out, x);
     if (flags.json === true) {
-      terminal.out(`${JSON.stringify({ residual, status, method, precision: f.precision, inertia, logAbsDet, seconds })}\n`);
+      terminal.out(
+        `${JSON.stringify({ residual, status, method, precision: f.precision, inertia, logAbsDet, seconds })}\n`,
+      );
       return;
     }
     const rows: [string, string][] = [
