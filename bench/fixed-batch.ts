@@ -31,7 +31,9 @@ async function run(base: Record<string, unknown>, contestants: Contestant[], see
     if (next.done === true) return next.value.runs;
     const event = next.value;
     if (event.type === 'run' && event.event.type === 'end') {
-      console.log(`    ${event.label}${event.rate === null ? '' : ` ${event.rate}`} seed ${event.seed}: ${event.event.loss.toExponential(2)} after ${event.event.step} steps, ${event.event.seconds.toFixed(1)} s`);
+      console.log(
+        `    ${event.label}${event.rate === null ? '' : ` ${event.rate}`} seed ${event.seed}: ${event.event.loss.toExponential(2)} after ${event.event.step} steps, ${event.event.seconds.toFixed(1)} s`,
+      );
     }
   }
 }
@@ -52,8 +54,14 @@ export async function fixedBatch(seedCount: number, scale: number): Promise<void
     const time = seconds * scale;
     console.log(`  ${layers} x ${hidden}, ${time} s a run, ${seeds.length} seeds`);
     const base = {
-      data: 'cifar10', 'data-dir': folder, 'image-size': 16, 'num-layers': layers, 'hidden-dim': hidden, 'batch-size': 64,
-      'fixed-batch': true, 'time-budget': time,
+      data: 'cifar10',
+      'data-dir': folder,
+      'image-size': 16,
+      'num-layers': layers,
+      'hidden-dim': hidden,
+      'batch-size': 64,
+      'fixed-batch': true,
+      'time-budget': time,
     };
     const tuning = await run(base, [{ optimizer: 'sgd', settings: { momentum: 0.9 } }, { optimizer: 'adam' }], [1]);
     const best = (name: string): RunResult =>
@@ -62,16 +70,28 @@ export async function fixedBatch(seedCount: number, scale: number): Promise<void
     const rest = seeds.length > 1 ? await run(base, contestants, seeds.slice(1)) : [];
     const exact = await run({ ...base, 'target-loss': 1e-13 }, [{ optimizer: 'gauss-newton' }], seeds);
     const first = ['sgd', 'adam'].map((name) => ({
-      name, rate: best(name).rate!, loss: median([best(name), ...rest.filter((r) => r.optimizer === name)].map((r) => r.loss)),
+      name,
+      rate: best(name).rate!,
+      loss: median([best(name), ...rest.filter((r) => r.optimizer === name)].map((r) => r.loss)),
     }));
     const exactLoss = median(exact.map((r) => r.loss));
-    for (const { name, rate, loss } of first) console.log(`  ${name.padEnd(14)} best rate ${rate}: median loss ${loss.toExponential(2)}`);
-    console.log(`  gauss-newton   median loss ${exactLoss.toExponential(2)}, median ${median(exact.map((r) => r.seconds)).toFixed(2)} s to 1e-13`);
+    for (const { name, rate, loss } of first)
+      console.log(`  ${name.padEnd(14)} best rate ${rate}: median loss ${loss.toExponential(2)}`);
+    console.log(
+      `  gauss-newton   median loss ${exactLoss.toExponential(2)}, median ${median(exact.map((r) => r.seconds)).toFixed(2)} s to 1e-13`,
+    );
     const rival = Math.min(...first.map((f) => f.loss));
-    if (goal === null) verdict(`${layers} x ${hidden}: ahead of the best first-order run at ${time} s (${exactLoss.toExponential(1)} against ${rival.toExponential(1)})`, exactLoss < rival);
+    if (goal === null)
+      verdict(
+        `${layers} x ${hidden}: ahead of the best first-order run at ${time} s (${exactLoss.toExponential(1)} against ${rival.toExponential(1)})`,
+        exactLoss < rival,
+      );
     else {
       const reached = median(exact.map((r) => secondsTo(r, goal.loss)));
-      verdict(`${layers} x ${hidden}: below ${goal.loss} in a median of ${goal.seconds} s (${reached.toFixed(2)} s; best first-order loss ${rival.toExponential(1)})`, reached <= goal.seconds);
+      verdict(
+        `${layers} x ${hidden}: below ${goal.loss} in a median of ${goal.seconds} s (${reached.toFixed(2)} s; best first-order loss ${rival.toExponential(1)})`,
+        reached <= goal.seconds,
+      );
     }
   }
 }

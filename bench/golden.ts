@@ -19,7 +19,8 @@ export function goldenBenchmark(): void {
     let log = 0;
     for (const matrix of ['hessian', 'gauss-newton'] as const) {
       const spectrum = golden.array(matrix === 'hessian' ? 'hessian_eigenvalues' : 'gauss_newton_eigenvalues');
-      const methods: Method[] = matrix === 'hessian' ? ['affine', 'block', 'dense'] : ['affine', 'block', 'sample-space', 'dense'];
+      const methods: Method[] =
+        matrix === 'hessian' ? ['affine', 'block', 'dense'] : ['affine', 'block', 'sample-space', 'dense'];
       for (const method of methods) {
         for (const damping of golden.metadata.eps) {
           const f = factor(point, { matrix, damping, method });
@@ -33,14 +34,22 @@ export function goldenBenchmark(): void {
       }
     }
     const e = (value: number): string => value.toExponential(1).padEnd(9);
-    console.log(`${name}   ${e(loss)} ${e(gradient)} ${e(product)} ${e(residual)} ${counted - wrong}/${counted}    ${e(log)}`);
+    console.log(
+      `${name}   ${e(loss)} ${e(gradient)} ${e(product)} ${e(residual)} ${counted - wrong}/${counted}    ${e(log)}`,
+    );
     worst = {
-      derivative: Math.max(worst.derivative, loss, gradient, product), residual: Math.max(worst.residual, residual),
-      inertia: worst.inertia + wrong, counted: worst.counted + counted, logAbsDet: Math.max(worst.logAbsDet, log),
+      derivative: Math.max(worst.derivative, loss, gradient, product),
+      residual: Math.max(worst.residual, residual),
+      inertia: worst.inertia + wrong,
+      counted: worst.counted + counted,
+      logAbsDet: Math.max(worst.logAbsDet, log),
     };
   }
   verdict(`loss, gradient, H v within 1e-12 (worst ${worst.derivative.toExponential(1)})`, worst.derivative <= 1e-12);
   verdict(`residual of every solve at most 1e-10 (worst ${worst.residual.toExponential(1)})`, worst.residual <= 1e-10);
-  verdict(`inertia equals the eigenvalue count (${worst.counted - worst.inertia} of ${worst.counted})`, worst.inertia === 0);
+  verdict(
+    `inertia equals the eigenvalue count (${worst.counted - worst.inertia} of ${worst.counted})`,
+    worst.inertia === 0,
+  );
   verdict(`log-determinant within 1e-8 (worst ${worst.logAbsDet.toExponential(1)})`, worst.logAbsDet <= 1e-8);
 }

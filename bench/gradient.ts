@@ -24,7 +24,9 @@ export function gradient(): void {
   const middle = (values: number[]): number => values.sort((a, b) => a - b)[values.length >> 1];
   const ms = middle(gradients);
   const product = middle(products);
-  console.log(`loss + gradient ${ms.toFixed(3)} ms, Hessian product ${product.toFixed(3)} ms, ratio ${(product / ms).toFixed(2)}`);
+  console.log(
+    `loss + gradient ${ms.toFixed(3)} ms, Hessian product ${product.toFixed(3)} ms, ratio ${(product / ms).toFixed(2)}`,
+  );
   verdict(`Hessian product at most 2.5 gradients (${(product / ms).toFixed(2)})`, product <= 2.5 * ms);
 
   const script = fileURLToPath(new URL('peers/torch_gradient.py', import.meta.url));
@@ -35,7 +37,14 @@ export function gradient(): void {
   }
   const { stdout } = spawnSync(python, [script, '30', '16', '768', '10', '64', '1', '3'], { encoding: 'utf8' });
   const [version, median, best] = stdout.trim().split(' ');
-  const again = middle(Array.from({ length: 400 }, () => time(1, () => void network.lossAndGradient(params, batch, g)).best));
-  console.log(`PyTorch ${version} eager, 1 thread: median ${median} ms, best ${best} ms; ours before and after: ${ms.toFixed(3)}, ${again.toFixed(3)} ms`);
-  verdict(`gradient no slower than PyTorch eager (${(Number(median) / Math.max(ms, again)).toFixed(1)} times as fast)`, Math.max(ms, again) <= Number(median));
+  const again = middle(
+    Array.from({ length: 400 }, () => time(1, () => void network.lossAndGradient(params, batch, g)).best),
+  );
+  console.log(
+    `PyTorch ${version} eager, 1 thread: median ${median} ms, best ${best} ms; ours before and after: ${ms.toFixed(3)}, ${again.toFixed(3)} ms`,
+  );
+  verdict(
+    `gradient no slower than PyTorch eager (${(Number(median) / Math.max(ms, again)).toFixed(1)} times as fast)`,
+    Math.max(ms, again) <= Number(median),
+  );
 }

@@ -10,9 +10,15 @@ import { Random } from '../ts/random.js';
 export function printMachine(): void {
   const { version, core, threads, simd } = kernels.info();
   const cpus = os.cpus();
-  console.log(`machine   ${cpus[0]?.model.trim() ?? 'unknown'}, ${cpus.length} cores, ${(os.totalmem() / 2 ** 30).toFixed(0)} GiB, ${os.type()} ${os.release()}`);
-  console.log(`runtime   Node ${process.version}; ${version}, core ${core}, ${threads} BLAS thread(s), fused kernels ${simd}`);
-  console.log(`load      ${os.loadavg()[0].toFixed(2)} (figures taken while other work runs are too slow: compare ratios)`);
+  console.log(
+    `machine   ${cpus[0]?.model.trim() ?? 'unknown'}, ${cpus.length} cores, ${(os.totalmem() / 2 ** 30).toFixed(0)} GiB, ${os.type()} ${os.release()}`,
+  );
+  console.log(
+    `runtime   Node ${process.version}; ${version}, core ${core}, ${threads} BLAS thread(s), fused kernels ${simd}`,
+  );
+  console.log(
+    `load      ${os.loadavg()[0].toFixed(2)} (figures taken while other work runs are too slow: compare ratios)`,
+  );
 }
 
 /** Milliseconds of the fastest and the median of `repeats` calls. */
@@ -64,7 +70,12 @@ export function deepNetwork(layers: number, hidden: number, inputs: number, outp
 }
 
 /** Random inputs and classes. */
-export function randomBatch(samples: number, inputs: number, classes: number, seed = 1): { inputs: Float64Array; targets: Int32Array } {
+export function randomBatch(
+  samples: number,
+  inputs: number,
+  classes: number,
+  seed = 1,
+): { inputs: Float64Array; targets: Int32Array } {
   const random = new Random(seed);
   return {
     inputs: random.normals(new Float64Array(samples * inputs)),

@@ -36,14 +36,20 @@ const cases: Case[] = [
 const longest = 4;
 
 export function methodsBenchmark(): void {
-  heading('7. Choice of route: modelled / measured milliseconds of factor + solve (routes modelled above 4 s are left out)');
+  heading(
+    '7. Choice of route: modelled / measured milliseconds of factor + solve (routes modelled above 4 s are left out)',
+  );
   let chosen = 0;
   let total = 0;
   for (const { name, network, samples } of cases) {
     const random = new Random(1);
-    const batch = network.loss === 'mse'
-      ? { inputs: random.normals(new Float64Array(samples * network.inputs)), targets: random.normals(new Float64Array(samples)) }
-      : randomBatch(samples, network.inputs, network.outputs);
+    const batch =
+      network.loss === 'mse'
+        ? {
+            inputs: random.normals(new Float64Array(samples * network.inputs)),
+            targets: random.normals(new Float64Array(samples)),
+          }
+        : randomBatch(samples, network.inputs, network.outputs);
     const point = network.linearize(network.initialize({ seed: 1, scheme: 'orthogonal', gain: 1.1 }), batch);
     for (const matrix of ['hessian', 'gauss-newton'] as MatrixKind[]) {
       const measured = estimateFactor(point, matrix)
@@ -67,9 +73,15 @@ export function methodsBenchmark(): void {
       const good = own !== undefined && (own.best <= 1.5 * fastest.best || own.best - fastest.best < 1);
       total++;
       if (good) chosen++;
-      const cells = measured.map((m) => `${m.method === auto ? '*' : ''}${m.method} ${(1e3 * m.seconds).toPrecision(2)}/${m.best.toPrecision(2)} (${formatBytes(m.bytes)})`);
+      const cells = measured.map(
+        (m) =>
+          `${m.method === auto ? '*' : ''}${m.method} ${(1e3 * m.seconds).toPrecision(2)}/${m.best.toPrecision(2)} (${formatBytes(m.bytes)})`,
+      );
       console.log(`${name.padEnd(22)} ${matrix.padEnd(13)} ${good ? '' : 'POOR '}${cells.join('  ')}`);
     }
   }
-  verdict(`the chosen route is the fastest, or within 1.5 times, in ${chosen} of ${total} cases (at least 90 %)`, chosen >= 0.9 * total);
+  verdict(
+    `the chosen route is the fastest, or within 1.5 times, in ${chosen} of ${total} cases (at least 90 %)`,
+    chosen >= 0.9 * total,
+  );
 }

@@ -34,7 +34,10 @@ export function wideSolve(): void {
         `DGEMM ${dgemm.toFixed(1)}, ratio ${((100 * achieved) / dgemm).toFixed(0)} %, residual ${residual.toExponential(1)}, P = ${network.parameterCount}`,
     );
     if (threads === Math.min(2, os.cpus().length)) {
-      verdict(`at least 50 % of the DGEMM rate at n^3 a stage (${((100 * achieved) / dgemm).toFixed(0)} %)`, achieved >= 0.5 * dgemm);
+      verdict(
+        `at least 50 % of the DGEMM rate at n^3 a stage (${((100 * achieved) / dgemm).toFixed(0)} %)`,
+        achieved >= 0.5 * dgemm,
+      );
       verdict(`under 1.5 s on 2 cores (${median.toFixed(2)} s)`, median < 1.5);
     }
   }
@@ -82,7 +85,10 @@ export function inputs(): void {
   for (const samples of [8, 64]) {
     const points = [768, 3072].map((width) => {
       const network = deepNetwork(8, 24, width, 10);
-      return network.linearize(network.initialize({ seed: 1, scheme: 'orthogonal', gain: 1.1 }), randomBatch(samples, width, 10));
+      return network.linearize(
+        network.initialize({ seed: 1, scheme: 'orthogonal', gain: 1.1 }),
+        randomBatch(samples, width, 10),
+      );
     });
     // In turns, so that a change of the machine's speed meets both alike.
     const best = [Infinity, Infinity];

@@ -9,7 +9,8 @@
 /** A short, safe description of any received value. */
 export function describe(value: unknown): string {
   if (value === null) return 'null';
-  if (typeof value === 'string') return value.length > 60 ? `"${value.slice(0, 57)}..." (string)` : `"${value}" (string)`;
+  if (typeof value === 'string')
+    return value.length > 60 ? `"${value.slice(0, 57)}..." (string)` : `"${value}" (string)`;
   if (typeof value === 'number') return Object.is(value, -0) ? '-0' : String(value);
   if (typeof value === 'bigint') return `${value}n`;
   if (typeof value === 'boolean' || value === undefined) return String(value);
@@ -19,7 +20,7 @@ export function describe(value: unknown): string {
     return `${value.constructor.name}${length === undefined ? '' : ` of length ${length}`}`;
   }
   if (Array.isArray(value)) return `array of length ${value.length}`;
-  return `an instance of ${(value as object).constructor?.name ?? 'Object'}`;
+  return `an instance of ${(value).constructor?.name ?? 'Object'}`;
 }
 
 /** Throws the `TypeError` of the message form above. */
@@ -32,7 +33,11 @@ export function failRange(operation: string, argument: string, expected: string,
   throw new RangeError(`${operation}: expected ${expected} for ${argument}, received ${describe(received)}`);
 }
 
-export function checkObject(operation: string, argument: string, value: unknown): asserts value is Record<string, unknown> {
+export function checkObject(
+  operation: string,
+  argument: string,
+  value: unknown,
+): asserts value is Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value) || ArrayBuffer.isView(value)) {
     failType(operation, argument, 'an object', value);
   }
@@ -44,7 +49,11 @@ export function checkBoolean(operation: string, argument: string, value: unknown
 
 /** An integer in [min, max]. */
 export function checkInteger(
-  operation: string, argument: string, value: unknown, min = 0, max = Number.MAX_SAFE_INTEGER,
+  operation: string,
+  argument: string,
+  value: unknown,
+  min = 0,
+  max = Number.MAX_SAFE_INTEGER,
 ): asserts value is number {
   const expected = max === Number.MAX_SAFE_INTEGER ? `an integer >= ${min}` : `an integer from ${min} to ${max}`;
   if (typeof value !== 'number') failType(operation, argument, expected, value);
@@ -71,7 +80,10 @@ export function checkNonNegative(operation: string, argument: string, value: unk
 
 /** One of a closed list of strings. */
 export function checkOneOf<T extends string>(
-  operation: string, argument: string, value: unknown, allowed: readonly T[],
+  operation: string,
+  argument: string,
+  value: unknown,
+  allowed: readonly T[],
 ): asserts value is T {
   const expected = `one of ${allowed.map((a) => `'${a}'`).join(', ')}`;
   if (typeof value !== 'string') failType(operation, argument, expected, value);
@@ -79,7 +91,12 @@ export function checkOneOf<T extends string>(
 }
 
 /** A Float64Array of exactly `length` finite numbers. */
-export function checkVector(operation: string, argument: string, value: unknown, length: number): asserts value is Float64Array {
+export function checkVector(
+  operation: string,
+  argument: string,
+  value: unknown,
+  length: number,
+): asserts value is Float64Array {
   if (!(value instanceof Float64Array)) failType(operation, argument, `a Float64Array of length ${length}`, value);
   if (value.length !== length) failRange(operation, argument, `a Float64Array of length ${length}`, value);
   checkAllFinite(operation, argument, value);

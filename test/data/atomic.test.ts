@@ -80,6 +80,7 @@ describe('atomic files', () => {
     expect(() => makeFolder(join(at, 'file'))).to.throw(DeepHessianError, /in the way/);
     expect(() => makeFolder(join(at, 'file', 'x'))).to.throw(DeepHessianError, /making folder/);
     // In /proc mkdir answers ENOENT although the parent exists: a recursive mkdir would never return.
-    if (process.platform === 'linux') expect(() => makeFolder('/proc/nothing/x')).to.throw(DeepHessianError, /making folder/);
+    if (process.platform === 'linux')
+      expect(() => makeFolder('/proc/nothing/x')).to.throw(DeepHessianError, /making folder/);
   });
 });

@@ -1,7 +1,13 @@
 import { expect } from 'chai';
 import { DeepHessianError } from '../../ts/errors.js';
 import { Network } from '../../ts/derivatives/index.js';
-import { estimateFactor, factor, factorShifted, hessianInverseVectorProduct, type Method } from '../../ts/inverse/index.js';
+import {
+  estimateFactor,
+  factor,
+  factorShifted,
+  hessianInverseVectorProduct,
+  type Method,
+} from '../../ts/inverse/index.js';
 import { kernels, Lower, No } from '../../ts/native/index.js';
 import { Random } from '../../ts/random.js';
 import { goldenNames, readGolden } from '../helpers/golden.js';
@@ -168,7 +174,10 @@ describe('factor: object', () => {
 
   it('serves networks with custom layers by the block route', () => {
     const scale = {
-      name: 'squash', inputs: 3, units: 3, parameterCount: 3,
+      name: 'squash',
+      inputs: 3,
+      units: 3,
+      parameterCount: 3,
       forward: (p: Float64Array, z: Float64Array, out: Float64Array): void => {
         for (let i = 0; i < 3; i++) out[i] = Math.sin(p[i] * z[i]);
       },
@@ -181,7 +190,12 @@ describe('factor: object', () => {
         }
       },
       contractions: (
-        p: Float64Array, z: Float64Array, a: Float64Array, hxx: Float64Array, hxz: Float64Array, hzz: Float64Array,
+        p: Float64Array,
+        z: Float64Array,
+        a: Float64Array,
+        hxx: Float64Array,
+        hxz: Float64Array,
+        hzz: Float64Array,
       ): void => {
         hxx.fill(0);
         hxz.fill(0);
@@ -195,15 +209,18 @@ describe('factor: object', () => {
       },
     };
     const network = new Network({
-      inputs: 2, loss: 'mse',
+      inputs: 2,
+      loss: 'mse',
       layers: [
-        { type: 'dense', units: 3, activation: 'tanh' }, { type: 'custom', layer: scale },
+        { type: 'dense', units: 3, activation: 'tanh' },
+        { type: 'custom', layer: scale },
         { type: 'dense', units: 2, activation: 'identity' },
       ],
     });
     const random = new Random(2);
     const p = network.linearize(random.normals(new Float64Array(network.parameterCount)), {
-      inputs: random.normals(new Float64Array(8)), targets: random.normals(new Float64Array(8)),
+      inputs: random.normals(new Float64Array(8)),
+      targets: random.normals(new Float64Array(8)),
     });
     const w = eigenvalues(p.denseHessian(), network.parameterCount);
     for (const damping of [1e-3, 0.1]) {
@@ -228,12 +245,18 @@ describe('factor: hard and hostile input', () => {
   const P = point.network.parameterCount;
 
   it('names the argument, what was expected and what came', () => {
-    expect(() => factor(point, { damping: 0 })).to.throw(RangeError, 'factor: expected a finite number > 0 for damping, received 0');
+    expect(() => factor(point, { damping: 0 })).to.throw(
+      RangeError,
+      'factor: expected a finite number > 0 for damping, received 0',
+    );
     expect(() => factor(point, { damping: -1 })).to.throw(RangeError, /damping/);
     expect(() => factor(point, { damping: NaN })).to.throw(RangeError, /damping/);
     expect(() => factor(point, { damping: '1' as unknown as number })).to.throw(TypeError, /damping/);
     expect(() => factor(point, { damping: 1, method: 'magic' as Method })).to.throw(RangeError, /'affine'/);
-    expect(() => factor(point, { damping: 1, matrx: 'hessian' } as never)).to.throw(RangeError, /unknown option 'matrx'/);
+    expect(() => factor(point, { damping: 1, matrx: 'hessian' } as never)).to.throw(
+      RangeError,
+      /unknown option 'matrx'/,
+    );
     expect(() => factor({} as never, { damping: 1 })).to.throw(TypeError, /point/);
     expect(() => factor(point, { damping: 1, method: 'sample-space' })).to.throw(DeepHessianError, /gauss-newton/);
     const f = factor(point, { damping: 1 });
@@ -281,9 +304,11 @@ describe('factor: hard and hostile input', () => {
 
   it('serves dead ReLU layers, duplicated samples and zero inputs', () => {
     const network = new Network({
-      inputs: 6, loss: 'cross-entropy',
+      inputs: 6,
+      loss: 'cross-entropy',
       layers: [
-        { type: 'dense', units: 4, activation: 'relu' }, { type: 'dense', units: 4, activation: 'relu' },
+        { type: 'dense', units: 4, activation: 'relu' },
+        { type: 'dense', units: 4, activation: 'relu' },
         { type: 'dense', units: 3, activation: 'identity' },
       ],
     });

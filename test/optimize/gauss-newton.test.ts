@@ -13,12 +13,18 @@ function network(layers: number, outputs: number, loss: 'mse' | 'cross-entropy',
   return new Network({ inputs: 4, loss, layers: specs, l2 });
 }
 
-function data(samples: number, outputs: number, loss: 'mse' | 'cross-entropy', seed = 3): { inputs: Float64Array; targets: Float64Array | Int32Array } {
+function data(
+  samples: number,
+  outputs: number,
+  loss: 'mse' | 'cross-entropy',
+  seed = 3,
+): { inputs: Float64Array; targets: Float64Array | Int32Array } {
   const random = new Random(seed);
   const inputs = random.normals(new Float64Array(4 * samples));
-  const targets = loss === 'mse'
-    ? random.normals(new Float64Array(samples * outputs))
-    : Int32Array.from({ length: samples }, () => random.integer(outputs));
+  const targets =
+    loss === 'mse'
+      ? random.normals(new Float64Array(samples * outputs))
+      : Int32Array.from({ length: samples }, () => random.integer(outputs));
   return { inputs, targets };
 }
 
@@ -79,7 +85,8 @@ describe('Gauss-Newton', () => {
           expect(space.factor(0.01)).to.equal(true);
           const x = new Float64Array(net.parameterCount);
           space.step(x);
-          for (let i = 0; i < x.length; i++) expect(Math.abs(x[i] - exact[i])).to.be.below(1e-9 * (1 + Math.abs(exact[i])));
+          for (let i = 0; i < x.length; i++)
+            expect(Math.abs(x[i] - exact[i])).to.be.below(1e-9 * (1 + Math.abs(exact[i])));
         }
       }
     }
@@ -114,7 +121,10 @@ describe('Gauss-Newton', () => {
 
   it('trains a network with a custom layer through the block route', () => {
     const layer = {
-      name: 'scale', inputs: 3, units: 3, parameterCount: 3,
+      name: 'scale',
+      inputs: 3,
+      units: 3,
+      parameterCount: 3,
       initialize: (random: Random): Float64Array => random.normals(new Float64Array(3)),
       forward: (p: Float64Array, z: Float64Array, out: Float64Array): void => {
         for (let i = 0; i < 3; i++) out[i] = Math.tanh(p[i] * z[i]);
@@ -129,7 +139,12 @@ describe('Gauss-Newton', () => {
         }
       },
       contractions: (
-        p: Float64Array, z: Float64Array, a: Float64Array, hxx: Float64Array, hxz: Float64Array, hzz: Float64Array,
+        p: Float64Array,
+        z: Float64Array,
+        a: Float64Array,
+        hxx: Float64Array,
+        hxz: Float64Array,
+        hzz: Float64Array,
       ): void => {
         hxx.fill(0);
         hxz.fill(0);
@@ -145,9 +160,12 @@ describe('Gauss-Newton', () => {
       },
     };
     const net = new Network({
-      inputs: 4, loss: 'mse',
+      inputs: 4,
+      loss: 'mse',
       layers: [
-        { type: 'dense', units: 3, activation: 'tanh' }, { type: 'custom', layer }, { type: 'dense', units: 1, activation: 'identity' },
+        { type: 'dense', units: 3, activation: 'tanh' },
+        { type: 'custom', layer },
+        { type: 'dense', units: 1, activation: 'identity' },
       ],
     });
     const batch = net.batch(data(12, 1, 'mse'));
@@ -163,7 +181,10 @@ describe('Gauss-Newton', () => {
     const net = network(2, 3, 'cross-entropy');
     const batch = net.batch(data(50, 3, 'cross-entropy'));
     const optimizer = createGaussNewton(net, { maxStepSeconds: 1e-9 });
-    expect(() => optimizer.step(net.initialize({ seed: 1 }), batch)).to.throw(DeepHessianError, /50 samples is modelled at .* above maxStepSeconds/);
+    expect(() => optimizer.step(net.initialize({ seed: 1 }), batch)).to.throw(
+      DeepHessianError,
+      /50 samples is modelled at .* above maxStepSeconds/,
+    );
   });
 
   it('names wrong options', () => {

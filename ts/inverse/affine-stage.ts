@@ -71,13 +71,19 @@ export class AffineStage implements Stage {
       Math.max(this.controls * this.rows, layer.residual ? this.rows * this.rows : 0),
       Math.max(this.rows * this.q, this.rows * this.previousRows, layer.residual ? this.rows * this.rows : 0),
     ];
-    this.solveScratch = [Math.max(this.controls, layer.inputs * layer.units), Math.max(this.controls, layer.inputs * layer.units)];
+    this.solveScratch = [
+      Math.max(this.controls, layer.inputs * layer.units),
+      Math.max(this.controls, layer.inputs * layer.units),
+    ];
   }
 
   get bytes(): number {
     const { q, fan, samples, point } = this;
     const complement = this.needsComplement ? point.layer.inputs ** 2 : 0;
-    return this.gx.bytes + this.r.BYTES_PER_ELEMENT * (this.half.length + samples * q + (this.basis ? fan * q : 0) + complement);
+    return (
+      this.gx.bytes +
+      this.r.BYTES_PER_ELEMENT * (this.half.length + samples * q + (this.basis ? fan * q : 0) + complement)
+    );
   }
 
   private get needsComplement(): boolean {
@@ -140,7 +146,28 @@ export class AffineStage implements Stage {
     }
     // Gx = eps I + t1 (I (x) R)
     const g = gx.matrix;
-    kernels.gemmBatch(No, No, controls, q, N, 1, t1, 0, controls, N * controls, r, 0, N, 0, 0, g, 0, controls, q * controls, h);
+    kernels.gemmBatch(
+      No,
+      No,
+      controls,
+      q,
+      N,
+      1,
+      t1,
+      0,
+      controls,
+      N * controls,
+      r,
+      0,
+      N,
+      0,
+      0,
+      g,
+      0,
+      controls,
+      q * controls,
+      h,
+    );
     for (let i = 0; i < controls; i++) g[i * (controls + 1)] += eps;
     kernels.symmetrize(Lower, controls, g, 0, controls);
     const regular = gx.factor();
@@ -155,7 +182,24 @@ export class AffineStage implements Stage {
 
     // a = t1 (W (x) I) (+ (I (x) R)^T D P when residual) + U_jk delta_in; then half-solved.
     const cN = controls * N;
-    kernels.gemm(No, Yes, cN, inputs, h, 1, t1, 0, cN, this.params, weightOffset, inputs, residual ? 1 : 0, half, 0, cN);
+    kernels.gemm(
+      No,
+      Yes,
+      cN,
+      inputs,
+      h,
+      1,
+      t1,
+      0,
+      cN,
+      this.params,
+      weightOffset,
+      inputs,
+      residual ? 1 : 0,
+      half,
+      0,
+      cN,
+    );
     if (!gaussNewton) this.addCrossTerm(half);
     gx.half(half, 0, nPrevious);
 
@@ -193,8 +237,28 @@ export class AffineStage implements Stage {
     if (N === 1) {
       kernels.gemm(No, No, inputs, m, h, 1, params, weightOffset, inputs, x, xOffset, h, beta, out, outOffset, inputs);
     } else {
-      kernels.gemmBatch(No, Yes, N, inputs, h, 1, x, xOffset, N, n, params, weightOffset, inputs, 0,
-        beta, out, outOffset, N, N * inputs, m);
+      kernels.gemmBatch(
+        No,
+        Yes,
+        N,
+        inputs,
+        h,
+        1,
+        x,
+        xOffset,
+        N,
+        n,
+        params,
+        weightOffset,
+        inputs,
+        0,
+        beta,
+        out,
+        outOffset,
+        N,
+        N * inputs,
+        m,
+      );
     }
   }
 
@@ -235,9 +299,7 @@ export class AffineStage implements Stage {
     }
   }
 
-  backward(
-    g: Real, gStride: number, r: Real, rNext: Real, y: Real, yOffset: number, w: SolveWorkspace,
-  ): void {
+  backward(g: Real, gStride: number, r: Real, rNext: Real, y: Real, yOffset: number, w: SolveWorkspace): void {
     const { samples: N, point, q, fan, basis, controls, rows: n, previousRows: nPrevious, gx } = this;
     const { units: h, inputs, residual, weightOffset, biasOffset } = point.layer;
     const m = w.columns;
@@ -272,7 +334,25 @@ export class AffineStage implements Stage {
     if (residual) for (let i = 0; i < n * m; i++) rNext[i] += r[i];
     gx.signs(y, yOffset, m);
     if (m === 1) kernels.gemv(Yes, controls, nPrevious, 1, this.half, 0, controls, y, yOffset, 1, 1, rNext, 0, 1);
-    else kernels.gemm(Yes, No, nPrevious, m, controls, 1, this.half, 0, controls, y, yOffset, controls, 1, rNext, 0, nPrevious);
+    else
+      kernels.gemm(
+        Yes,
+        No,
+        nPrevious,
+        m,
+        controls,
+        1,
+        this.half,
+        0,
+        controls,
+        y,
+        yOffset,
+        controls,
+        1,
+        rNext,
+        0,
+        nPrevious,
+      );
     gx.signs(y, yOffset, m);
     if (!this.needsComplement) return;
     for (let column = 0; column < m; column++) {
@@ -280,13 +360,35 @@ export class AffineStage implements Stage {
       const from = column * gStride;
       const rest = w.c1;
       this.project(g, from + weightOffset, biasOffset < 0 ? null : g, from + biasOffset, rest, w.c2);
-      kernels.gemm(No, Yes, N, inputs, h, 1 / this.eps, point.delta, 0, N, rest, 0, inputs, 1, rNext, column * nPrevious, N);
+      kernels.gemm(
+        No,
+        Yes,
+        N,
+        inputs,
+        h,
+        1 / this.eps,
+        point.delta,
+        0,
+        N,
+        rest,
+        0,
+        inputs,
+        1,
+        rNext,
+        column * nPrevious,
+        N,
+      );
     }
   }
 
   /** out (inputs x h) := weight rows of (I - U U^T) [weights; bias]; uses `coordinates` (q x h). */
   private project(
-    weights: Real, weightsOffset: number, bias: Real | null, biasOffset: number, out: Real, coordinates: Real,
+    weights: Real,
+    weightsOffset: number,
+    bias: Real | null,
+    biasOffset: number,
+    out: Real,
+    coordinates: Real,
   ): void {
     const { point, q, fan, basis } = this;
     const { units: h, inputs } = point.layer;
@@ -312,8 +414,14 @@ export class AffineStage implements Stage {
   }
 
   forward(
-    g: Real, gStride: number, state: Real, stateNext: Real, y: Real, yOffset: number,
-    x: Real, w: SolveWorkspace,
+    g: Real,
+    gStride: number,
+    state: Real,
+    stateNext: Real,
+    y: Real,
+    yOffset: number,
+    x: Real,
+    w: SolveWorkspace,
   ): void {
     const { samples: N, point, q, fan, basis, controls, rows: n, previousRows: nPrevious, gx, gaussNewton } = this;
     const { units: h, inputs, residual, weightOffset, biasOffset } = point.layer;
@@ -321,7 +429,25 @@ export class AffineStage implements Stage {
     // xi = G^-T S (G^-1 b - (G^-1 a) Y')
     if (nPrevious > 0) {
       if (m === 1) kernels.gemv(No, controls, nPrevious, -1, this.half, 0, controls, state, 0, 1, 1, y, yOffset, 1);
-      else kernels.gemm(No, No, controls, m, nPrevious, -1, this.half, 0, controls, state, 0, nPrevious, 1, y, yOffset, controls);
+      else
+        kernels.gemm(
+          No,
+          No,
+          controls,
+          m,
+          nPrevious,
+          -1,
+          this.half,
+          0,
+          controls,
+          state,
+          0,
+          nPrevious,
+          1,
+          y,
+          yOffset,
+          controls,
+        );
     }
     gx.signs(y, yOffset, m);
     gx.halfTransposed(y, yOffset, m);
@@ -331,7 +457,28 @@ export class AffineStage implements Stage {
       if (N === 1) {
         kernels.gemm(Yes, No, h, m, inputs, 1, this.params, weightOffset, inputs, state, 0, inputs, 1, stateNext, 0, h);
       } else {
-        kernels.gemmBatch(No, No, N, h, inputs, 1, state, 0, N, nPrevious, this.params, weightOffset, inputs, 0, 1, stateNext, 0, N, n, m);
+        kernels.gemmBatch(
+          No,
+          No,
+          N,
+          h,
+          inputs,
+          1,
+          state,
+          0,
+          N,
+          nPrevious,
+          this.params,
+          weightOffset,
+          inputs,
+          0,
+          1,
+          stateNext,
+          0,
+          N,
+          n,
+          m,
+        );
       }
     }
     this.scaleBySlope(stateNext, stateNext, m);
@@ -354,7 +501,24 @@ export class AffineStage implements Stage {
       const weights = to + weightOffset;
       for (let i = 0; i < inputs * h; i++) x[weights + i] = g[weights + i] * inverse;
       if (nPrevious > 0 && !gaussNewton) {
-        kernels.gemm(Yes, No, inputs, h, N, -inverse, state, column * nPrevious, N, point.delta, 0, N, 1, x, weights, inputs);
+        kernels.gemm(
+          Yes,
+          No,
+          inputs,
+          h,
+          N,
+          -inverse,
+          state,
+          column * nPrevious,
+          N,
+          point.delta,
+          0,
+          N,
+          1,
+          x,
+          weights,
+          inputs,
+        );
       }
       const coordinates = w.c1;
       for (let i = 0; i < controls; i++) coordinates[i] = y[at + i];
@@ -377,9 +541,22 @@ export class AffineStage implements Stage {
 
   inverse(covariance: Float64Array, wantNext: boolean, target: InverseBlockTarget): Float64Array | null {
     const { point, samples, q, gx, eps, gaussNewton } = this;
-    return affineInverse({
-      point, samples, q, gx, eps, gaussNewton,
-      params: this.params as Float64Array, basis: this.basis as Float64Array | null, r: this.r as Float64Array, half: this.half as Float64Array,
-    }, covariance, wantNext, target);
+    return affineInverse(
+      {
+        point,
+        samples,
+        q,
+        gx,
+        eps,
+        gaussNewton,
+        params: this.params as Float64Array,
+        basis: this.basis as Float64Array | null,
+        r: this.r as Float64Array,
+        half: this.half as Float64Array,
+      },
+      covariance,
+      wantNext,
+      target,
+    );
   }
 }

@@ -69,7 +69,15 @@ export class ChainFactor implements RawFactor {
     }
     if (this.solveWorkspace) {
       const { s1, c1, c2, state, stateNext, y, g, x } = this.solveWorkspace;
-      total += s1.byteLength + c1.byteLength + c2.byteLength + state.byteLength + stateNext.byteLength + y.byteLength + g.byteLength + x.byteLength;
+      total +=
+        s1.byteLength +
+        c1.byteLength +
+        c2.byteLength +
+        state.byteLength +
+        stateNext.byteLength +
+        y.byteLength +
+        g.byteLength +
+        x.byteLength;
     }
     return total;
   }

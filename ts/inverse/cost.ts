@@ -56,7 +56,8 @@ function affine(network: NetworkModel, N: number, matrix: MatrixKind): CostEstim
   let scratch = 0;
   let controlsAll = 0;
   for (const [l, layer] of network.layers.entries()) {
-    if (layer.kind === 'custom') return { method: 'affine', flops: 0, seconds: 0, bytes: 0, unavailable: `layer ${l} is a custom layer` };
+    if (layer.kind === 'custom')
+      return { method: 'affine', flops: 0, seconds: 0, bytes: 0, unavailable: `layer ${l} is a custom layer` };
     const { units: h, inputs, residual } = layer;
     const fan = inputs + (layer.bias ? 1 : 0);
     const q = Math.min(N, fan);
@@ -83,7 +84,10 @@ function affine(network: NetworkModel, N: number, matrix: MatrixKind): CostEstim
       bytes += 8 * (fan * q + (m > 0 && matrix === 'hessian' ? inputs * inputs : 0));
     }
     bytes += 8 * (c * c + c * m + N * q) + 12 * c;
-    scratch = Math.max(scratch, 8 * (Math.max(c * n, residual ? n * n : 0) + Math.max(n * q, n * m, residual ? n * n : 0)));
+    scratch = Math.max(
+      scratch,
+      8 * (Math.max(c * n, residual ? n * n : 0) + Math.max(n * q, n * m, residual ? n * n : 0)),
+    );
   }
   bytes += 16 * states * states + scratch + 8 * (3 * states + controlsAll);
   return { method: 'affine', flops, seconds, bytes, unavailable: null };
@@ -102,7 +106,10 @@ function block(network: NetworkModel, N: number, matrix: MatrixKind): CostEstima
     states = Math.max(states, n, m);
     const work = 2 * p * n * n + 2 * p * p * n + 2 * n * n * m + 2 * n * m * m + 2 * p * n * m + p * p * m + p * m * m;
     flops += work + p ** 3 / 3;
-    seconds += gemmSeconds(work, Math.min(p || 1, n)) + factorSeconds(Math.max(1, p), matrix === 'gauss-newton') + 20 * callSeconds;
+    seconds +=
+      gemmSeconds(work, Math.min(p || 1, n)) +
+      factorSeconds(Math.max(1, p), matrix === 'gauss-newton') +
+      20 * callSeconds;
     seconds += (8 * (n * p + p * p + n * m + p * m + m * m)) / rate.small;
     bytes += 8 * (2 * p * p + 2 * p * m + n * p + n * m + m * m) + 12 * p;
     scratch = Math.max(scratch, 8 * (p * n + n * m));
@@ -114,11 +121,15 @@ function block(network: NetworkModel, N: number, matrix: MatrixKind): CostEstima
 /**
  * Which of B B^T (rows x rows) and B^T B (P x P) is cheaper to form and factor, in flops, and how many; see sample-space.ts.
  */
-export function sampleSpaceSide(network: NetworkModel, samples: number): { side: 'samples' | 'parameters'; flops: number; seconds: number } {
+export function sampleSpaceSide(
+  network: NetworkModel,
+  samples: number,
+): { side: 'samples' | 'parameters'; flops: number; seconds: number } {
   const rows = samples * sampleSpaceOutputs(network);
   const P = network.parameterCount;
   let gram = 0;
-  for (const layer of network.layers) gram += rows * rows * layer.units + samples * samples * layer.inputs + 2 * rows * layer.units * layer.inputs;
+  for (const layer of network.layers)
+    gram += rows * rows * layer.units + samples * samples * layer.inputs + 2 * rows * layer.units * layer.inputs;
   const bySamples = gram + rows ** 3 / 3;
   const byParameters = rows * P * P + P ** 3 / 3;
   const onSamples = gemmSeconds(gram, 16) + factorSeconds(rows, true) + (16 * rows * rows) / rate.bytes;
@@ -129,8 +140,15 @@ export function sampleSpaceSide(network: NetworkModel, samples: number): { side:
 }
 
 function sampleSpace(network: NetworkModel, N: number, matrix: MatrixKind): CostEstimate {
-  const none = (reason: string): CostEstimate => ({ method: 'sample-space', flops: 0, seconds: 0, bytes: 0, unavailable: reason });
-  if (matrix !== 'gauss-newton') return none('the Hessian has no sample-space form; it serves matrix: \'gauss-newton\' only');
+  const none = (reason: string): CostEstimate => ({
+    method: 'sample-space',
+    flops: 0,
+    seconds: 0,
+    bytes: 0,
+    unavailable: reason,
+  });
+  if (matrix !== 'gauss-newton')
+    return none("the Hessian has no sample-space form; it serves matrix: 'gauss-newton' only");
   const rows = N * sampleSpaceOutputs(network);
   const P = network.parameterCount;
   let width = 0;
@@ -141,7 +159,10 @@ function sampleSpace(network: NetworkModel, N: number, matrix: MatrixKind): Cost
   const { side, flops, seconds } = sampleSpaceSide(network, N);
   const order = side === 'samples' ? rows : P;
   return {
-    method: 'sample-space', flops, seconds, unavailable: null,
+    method: 'sample-space',
+    flops,
+    seconds,
+    unavailable: null,
     bytes: 8 * (rows * width + 2 * order * order + (side === 'parameters' ? Math.min(rows * P, 2 ** 22) : 0)),
   };
 }
@@ -151,8 +172,11 @@ function dense(network: NetworkModel, N: number, matrix: MatrixKind): CostEstima
   const form = matrix === 'hessian' ? 12 * N * P * P : 2 * N * network.outputs * P * P;
   const bytes = 8 * (P * P + (P * (P + 1)) / 2) + 12 * P;
   return {
-    method: 'dense', flops: form + P ** 3 / 3, seconds: form / rate.product + factorSeconds(P, matrix === 'gauss-newton') + P * 5e-6,
-    bytes, unavailable: P > 46340 ? 'a matrix of that order exceeds 32-bit indices' : null,
+    method: 'dense',
+    flops: form + P ** 3 / 3,
+    seconds: form / rate.product + factorSeconds(P, matrix === 'gauss-newton') + P * 5e-6,
+    bytes,
+    unavailable: P > 46340 ? 'a matrix of that order exceeds 32-bit indices' : null,
   };
 }
 
@@ -163,13 +187,21 @@ export function estimateCosts(network: NetworkModel, samples: number, matrix: Ma
 
 /** The cheapest route that serves the network and fits `memory` bytes, with the reason in words. */
 export function chooseMethod(
-  network: NetworkModel, samples: number, matrix: MatrixKind, memory: number, excluded: readonly Method[] = [],
+  network: NetworkModel,
+  samples: number,
+  matrix: MatrixKind,
+  memory: number,
+  excluded: readonly Method[] = [],
 ): { estimate: CostEstimate; reason: string; all: CostEstimate[] } {
   const all = estimateCosts(network, samples, matrix);
-  const usable = all.filter((e) => e.unavailable === null && !excluded.includes(e.method)).sort((a, b) => a.seconds - b.seconds);
+  const usable = all
+    .filter((e) => e.unavailable === null && !excluded.includes(e.method))
+    .sort((a, b) => a.seconds - b.seconds);
   const fitting = usable.filter((e) => e.bytes <= memory);
   const best = fitting[0] ?? usable.reduce((a, b) => (b.bytes < a.bytes ? b : a));
-  const others = usable.filter((e) => e !== best).map((e) => `${e.method} ${formatSeconds(e.seconds)}, ${formatBytes(e.bytes)}`);
+  const others = usable
+    .filter((e) => e !== best)
+    .map((e) => `${e.method} ${formatSeconds(e.seconds)}, ${formatBytes(e.bytes)}`);
   const reason =
     `${best.method}: modelled ${formatSeconds(best.seconds)} and ${formatBytes(best.bytes)}` +
     (others.length > 0 ? ` (instead of ${others.join('; ')})` : '');

@@ -16,11 +16,16 @@ export class DenseFactor implements RawFactor {
   private readonly gx: SymmetricFactor;
   private readonly P: number;
 
-  constructor(point: Linearization, matrix: MatrixKind, private readonly single = false) {
+  constructor(
+    point: Linearization,
+    matrix: MatrixKind,
+    private readonly single = false,
+  ) {
     const P = (this.P = point.network.parameterCount);
     const dense = matrix === 'hessian' ? point.denseHessian() : point.denseGaussNewton();
     this.packed = new Float64Array((P * (P + 1)) / 2);
-    for (let j = 0, o = 0; j < P; j++) for (let i = j; i < P; i++, o++) this.packed[o] = 0.5 * (dense[j * P + i] + dense[i * P + j]);
+    for (let j = 0, o = 0; j < P; j++)
+      for (let i = j; i < P; i++, o++) this.packed[o] = 0.5 * (dense[j * P + i] + dense[i * P + j]);
     this.gx = new SymmetricFactor(P, single ? new Float32Array(P * P) : dense);
   }
 

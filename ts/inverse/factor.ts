@@ -6,7 +6,17 @@
  * iterative refinement wins them back (Skeel 1980). Where refinement stalls, GMRES preconditioned by the factor
  * takes over, then a dense factor if it fits; what still misses the tolerance is said, never hidden.
  */
-import { checkFinite, checkInteger, checkKeys, checkObject, checkOneOf, checkPositive, failRange, failType, checkAllFinite } from '../checks.js';
+import {
+  checkFinite,
+  checkInteger,
+  checkKeys,
+  checkObject,
+  checkOneOf,
+  checkPositive,
+  failRange,
+  failType,
+  checkAllFinite,
+} from '../checks.js';
 import { DeepHessianError } from '../errors.js';
 import type { Linearization } from '../derivatives/index.js';
 import { gmres } from '../linalg/gmres.js';
@@ -42,7 +52,16 @@ export interface FactorOptions {
   memoryLimit?: number;
 }
 
-const optionNames = ['matrix', 'damping', 'method', 'precision', 'tolerance', 'maxRefinements', 'onFailure', 'memoryLimit'];
+const optionNames = [
+  'matrix',
+  'damping',
+  'method',
+  'precision',
+  'tolerance',
+  'maxRefinements',
+  'onFailure',
+  'memoryLimit',
+];
 const matrixKinds: readonly MatrixKind[] = ['hessian', 'gauss-newton'];
 const methodNames: readonly (Method | 'auto')[] = ['auto', 'block', 'affine', 'sample-space', 'dense'];
 
@@ -85,7 +104,11 @@ export class Factor {
     this.tolerance = tolerance;
     this.precision = precision;
     const memoryLimit = options.memoryLimit ?? availableMemory();
-    this.options = { maxRefinements: options.maxRefinements ?? 10, onFailure: options.onFailure ?? 'throw', memoryLimit };
+    this.options = {
+      maxRefinements: options.maxRefinements ?? 10,
+      onFailure: options.onFailure ?? 'throw',
+      memoryLimit,
+    };
     const { network, samples } = point;
     if (method === 'auto') {
       // A shift of either sign rules out the sample-space form, which rests on M + eps I > 0.
@@ -96,11 +119,20 @@ export class Factor {
       this.estimate = estimateCosts(network, samples, matrix).find((e) => e.method === method)!;
       this.reason = `${method}: asked for`;
       if (this.estimate.unavailable !== null) {
-        throw new DeepHessianError('unsupported', `factor: method '${method}' cannot serve this network: ${this.estimate.unavailable}`, { method });
+        throw new DeepHessianError(
+          'unsupported',
+          `factor: method '${method}' cannot serve this network: ${this.estimate.unavailable}`,
+          { method },
+        );
       }
     }
     this.method = this.estimate.method;
-    requireMemory('factor', this.estimate.bytes, memoryLimit, 'use fewer samples, a narrower network or another method');
+    requireMemory(
+      'factor',
+      this.estimate.bytes,
+      memoryLimit,
+      'use fewer samples, a narrower network or another method',
+    );
     const single = precision === 'mixed';
     if (this.method === 'dense') this.raw = new DenseFactor(point, matrix, single);
     else if (this.method === 'sample-space') {
@@ -165,7 +197,10 @@ export class Factor {
     if (!trust.trusted) {
       const dense = this.denseFallback();
       if (dense === null || !denseTrusted(dense)) {
-        throw new DeepHessianError('inertia-untrusted', `inertia: ${trust.reason}`, { damping: this.eps, pivotRatio: this.raw.totals.pivotRatio });
+        throw new DeepHessianError('inertia-untrusted', `inertia: ${trust.reason}`, {
+          damping: this.eps,
+          pivotRatio: this.raw.totals.pivotRatio,
+        });
       }
       const { positive, negative, zero } = dense.totals;
       return { positive, negative, zero };
@@ -281,7 +316,14 @@ export class Factor {
       if (column.status !== 'converged') status = column.status;
       if (column.route !== 'refinement') route = column.route;
     }
-    return this.finish({ x, residual: residuals.reduce((a, b) => Math.max(a, b), 0), residuals, refinements, status, route });
+    return this.finish({
+      x,
+      residual: residuals.reduce((a, b) => Math.max(a, b), 0),
+      residuals,
+      refinements,
+      status,
+      route,
+    });
   }
 
   private finish<T extends Solution | ManySolution>(solution: T): T {
@@ -345,10 +387,14 @@ export class Factor {
         maxIterations: Math.min(60, 2 * P),
         restart: 30,
         // A factor that overflows on some vector is no preconditioner there: the vector itself stands in.
-        preconditioner: fromFunction(P, (v, out) => {
-          this.raw.solve(v, out, 1);
-          if (!Number.isFinite(kernels.nrm2(P, out, 0))) out.set(v);
-        }, { symmetric: true, definiteness: 'unknown' }),
+        preconditioner: fromFunction(
+          P,
+          (v, out) => {
+            this.raw.solve(v, out, 1);
+            if (!Number.isFinite(kernels.nrm2(P, out, 0))) out.set(v);
+          },
+          { symmetric: true, definiteness: 'unknown' },
+        ),
       });
       refinements += krylov.iterations;
       kernels.axpy(P, 1, krylov.x, 0, x, 0);
@@ -383,7 +429,12 @@ export class Factor {
   private denseFallback(): DenseFactor | null {
     if (this.fallback !== null) return this.fallback;
     const P = this.point.network.parameterCount;
-    if (P > denseFallbackOrder || (this.method === 'dense' && this.precision === 'float64') || 20 * P * P > this.options.memoryLimit) return null;
+    if (
+      P > denseFallbackOrder ||
+      (this.method === 'dense' && this.precision === 'float64') ||
+      20 * P * P > this.options.memoryLimit
+    )
+      return null;
     const dense = new DenseFactor(this.point, this.matrix, false);
     dense.factor(this.eps);
     return (this.fallback = dense);
@@ -421,10 +472,12 @@ function checkOptions(operation: string, point: unknown, options: unknown): asse
   checkKeys(operation, 'options', options, optionNames);
   if (options.matrix !== undefined) checkOneOf(operation, 'matrix', options.matrix, matrixKinds);
   if (options.method !== undefined) checkOneOf(operation, 'method', options.method, methodNames);
-  if (options.precision !== undefined) checkOneOf(operation, 'precision', options.precision, ['float64', 'mixed'] as const);
+  if (options.precision !== undefined)
+    checkOneOf(operation, 'precision', options.precision, ['float64', 'mixed'] as const);
   if (options.tolerance !== undefined) checkPositive(operation, 'tolerance', options.tolerance);
   if (options.maxRefinements !== undefined) checkInteger(operation, 'maxRefinements', options.maxRefinements, 0, 1000);
-  if (options.onFailure !== undefined) checkOneOf(operation, 'onFailure', options.onFailure, ['throw', 'return'] as const);
+  if (options.onFailure !== undefined)
+    checkOneOf(operation, 'onFailure', options.onFailure, ['throw', 'return'] as const);
   if (options.memoryLimit !== undefined) checkPositive(operation, 'memoryLimit', options.memoryLimit);
 }
 
@@ -452,7 +505,10 @@ export function factor(point: Linearization, options: FactorOptions): Factor {
  * As {@link factor} with any finite shift, also negative or zero: M + shift I. For counting eigenvalues.
  * @internal
  */
-export function factorShifted(point: Linearization, options: Omit<FactorOptions, 'damping'> & { shift: number }): Factor {
+export function factorShifted(
+  point: Linearization,
+  options: Omit<FactorOptions, 'damping'> & { shift: number },
+): Factor {
   const { shift, ...rest } = options;
   checkFinite('factorShifted', 'shift', shift);
   checkOptions('factorShifted', point, { ...rest, damping: 1 });
@@ -460,6 +516,9 @@ export function factorShifted(point: Linearization, options: Omit<FactorOptions,
 }
 
 /** Modelled flops, seconds and bytes of every route, before anything is allocated. */
-export function estimateFactor(point: { network: Linearization['network']; samples: number }, matrix: MatrixKind = 'hessian'): CostEstimate[] {
+export function estimateFactor(
+  point: { network: Linearization['network']; samples: number },
+  matrix: MatrixKind = 'hessian',
+): CostEstimate[] {
   return estimateCosts(point.network, point.samples, matrix);
 }

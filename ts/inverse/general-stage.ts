@@ -122,9 +122,7 @@ export class GeneralStage implements Stage {
     return true;
   }
 
-  backward(
-    g: Real, gStride: number, r: Real, rNext: Real, y: Real, yOffset: number, w: SolveWorkspace,
-  ): void {
+  backward(g: Real, gStride: number, r: Real, rNext: Real, y: Real, yOffset: number, w: SolveWorkspace): void {
     const { rows: n, previousRows: nPrevious, controls: p, gx, dx, dz, parameterOffset } = this;
     const m = w.columns;
     if (p > 0) {
@@ -144,15 +142,22 @@ export class GeneralStage implements Stage {
   }
 
   forward(
-    _g: Real, gStride: number, state: Real, stateNext: Real, y: Real, yOffset: number,
-    x: Real, w: SolveWorkspace,
+    _g: Real,
+    gStride: number,
+    state: Real,
+    stateNext: Real,
+    y: Real,
+    yOffset: number,
+    x: Real,
+    w: SolveWorkspace,
   ): void {
     const { rows: n, previousRows: nPrevious, controls: p, gx, dx, dz, parameterOffset } = this;
     const m = w.columns;
     if (nPrevious > 0) kernels.gemm(No, No, n, m, nPrevious, 1, dz, 0, n, state, 0, nPrevious, 0, stateNext, 0, n);
     else stateNext.fill(0, 0, n * m);
     if (p === 0) return;
-    if (nPrevious > 0) kernels.gemm(No, No, p, m, nPrevious, -1, this.half, 0, p, state, 0, nPrevious, 1, y, yOffset, p);
+    if (nPrevious > 0)
+      kernels.gemm(No, No, p, m, nPrevious, -1, this.half, 0, p, state, 0, nPrevious, 1, y, yOffset, p);
     gx.signs(y, yOffset, m);
     gx.halfTransposed(y, yOffset, m);
     kernels.gemm(No, No, n, m, p, 1, dx, 0, n, y, yOffset, p, 1, stateNext, 0, n);

@@ -35,7 +35,9 @@ export type InverseVectorProductOptions = Partial<FactorOptions>;
  * const { x, residual } = hessianInverseVectorProduct(point, point.gradient, { damping: 0.1 });
  */
 export function hessianInverseVectorProduct(
-  point: Linearization, g: Float64Array, options: InverseVectorProductOptions = {},
+  point: Linearization,
+  g: Float64Array,
+  options: InverseVectorProductOptions = {},
 ): Solution {
   const f = factor(point, { matrix: 'hessian', damping: 0.1, ...options });
   try {

@@ -134,7 +134,13 @@ export class SampleSpaceFactor implements RawFactor {
     }
     const onParameters = sampleSpaceSide(network, samples).side === 'parameters';
     const order = onParameters ? P : rows;
-    return 8 * (rows * perRow + samples * perSample + 2 * order * order + (onParameters ? chunkDoubles : formsGramByTiles(network, samples) ? 0 : network.layers.length * samples ** 2));
+    return (
+      8 *
+      (rows * perRow +
+        samples * perSample +
+        2 * order * order +
+        (onParameters ? chunkDoubles : formsGramByTiles(network, samples) ? 0 : network.layers.length * samples ** 2))
+    );
   }
 
   get bytes(): number {
@@ -178,14 +184,44 @@ export class SampleSpaceFactor implements RawFactor {
   private multiplyRows(shift: number, out: Float64Array): void {
     const { samples: N, outputs, widths, scale, d, dOffsets, z, zOffsets, zWidths, rows, grams, gramOffsets } = this;
     if (this.factored) {
-      kernels.jacobianGram(N, outputs, widths.length, shift, scale, widths, d, dOffsets, z, zOffsets, out, 0, rows, zWidths);
+      kernels.jacobianGram(
+        N,
+        outputs,
+        widths.length,
+        shift,
+        scale,
+        widths,
+        d,
+        dOffsets,
+        z,
+        zOffsets,
+        out,
+        0,
+        rows,
+        zWidths,
+      );
       return;
     }
     for (let l = 0; l < widths.length; l++) {
       kernels.syrk(Lower, No, N, zWidths[l], 1, z, zOffsets[l], N, 0, grams, gramOffsets[l], N);
       kernels.symmetrize(Lower, N, grams, gramOffsets[l], N);
     }
-    kernels.jacobianGram(N, outputs, widths.length, shift, scale, widths, d, dOffsets, grams, gramOffsets, out, 0, rows, null);
+    kernels.jacobianGram(
+      N,
+      outputs,
+      widths.length,
+      shift,
+      scale,
+      widths,
+      d,
+      dOffsets,
+      grams,
+      gramOffsets,
+      out,
+      0,
+      rows,
+      null,
+    );
   }
 
   /** B^T B by chunks of samples: rows of B for layer l are D[(k,n), i] Z~[n, j]. */
@@ -254,7 +290,8 @@ export class SampleSpaceFactor implements RawFactor {
     if (this.side === 'parameters') {
       a.set(gram);
       for (const [l, layer] of network.layers.entries()) {
-        for (let i = layer.parameterOffset; i < layer.parameterOffset + layer.parameterCount; i++) a[i * (P + 1)] += damping + l2[l];
+        for (let i = layer.parameterOffset; i < layer.parameterOffset + layer.parameterCount; i++)
+          a[i * (P + 1)] += damping + l2[l];
       }
     } else if (this.uniform) {
       a.set(gram);
@@ -421,7 +458,14 @@ export class SampleSpaceFactor implements RawFactor {
 }
 
 /** x[(k,n), i] *= slope[n, i]: the slope of unit i repeats over the outputs k. */
-function scaleTiled(x: Float64Array, offset: number, slope: Float64Array, N: number, repeats: number, units: number): void {
+function scaleTiled(
+  x: Float64Array,
+  offset: number,
+  slope: Float64Array,
+  N: number,
+  repeats: number,
+  units: number,
+): void {
   for (let i = 0, o = offset; i < units; i++) {
     for (let k = 0; k < repeats; k++) for (let n = 0, s = i * N; n < N; n++, o++, s++) x[o] *= slope[s];
   }

@@ -93,8 +93,14 @@ export interface Stage {
   backward(g: Real, gStride: number, r: Real, rNext: Real, y: Real, yOffset: number, w: SolveWorkspace): void;
   /** Forward half: state (previousRows x m) to stateNext (rows x m), and this layer's part of x (P x m). */
   forward(
-    g: Real, gStride: number, state: Real, stateNext: Real, y: Real, yOffset: number,
-    x: Real, w: SolveWorkspace,
+    g: Real,
+    gStride: number,
+    state: Real,
+    stateNext: Real,
+    y: Real,
+    yOffset: number,
+    x: Real,
+    w: SolveWorkspace,
   ): void;
   /**
    * Selected inversion, first layer to last, after {@link factor} in float64: from the state covariance at the input

@@ -194,7 +194,22 @@ export const fusedKernels: Pick<
       const columns = inner === null ? samples : inner[l];
       apart(operation, output, matrix(operation, 'gram', gram, gramOffsets[l], samples, columns, Math.max(1, samples)));
     }
-    jacobianGramCore(samples, outputs, layers, shift, scale, widths, d, dOffsets, gram, gramOffsets, c, cOffset, ldc, inner);
+    jacobianGramCore(
+      samples,
+      outputs,
+      layers,
+      shift,
+      scale,
+      widths,
+      d,
+      dOffsets,
+      gram,
+      gramOffsets,
+      c,
+      cOffset,
+      ldc,
+      inner,
+    );
   },
 
   adamStep(n, params, gradient, m, v, rate, beta1, beta2, correction1, correction2, epsilon, weightDecay) {
