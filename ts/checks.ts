@@ -20,7 +20,7 @@ export function describe(value: unknown): string {
     return `${value.constructor.name}${length === undefined ? '' : ` of length ${length}`}`;
   }
   if (Array.isArray(value)) return `array of length ${value.length}`;
-  return `an instance of ${(value).constructor?.name ?? 'Object'}`;
+  return `an instance of ${value.constructor?.name ?? 'Object'}`;
 }
 
 /** Throws the `TypeError` of the message form above. */
