@@ -17,16 +17,20 @@ import { renderSurface } from './svg-surface.js';
 export interface AnalysisRecord {
   /** what is analysed, for people */
   title: string;
+  /** what {@link analyze} returned */
   result: AnalysisResult;
   /** `network.toJSON()` */
   network: unknown;
+  /** the settings by flag that it was made with, shown as they are */
   settings: Record<string, unknown>;
+  /** machine and software that it was made on */
   environment: Environment;
 }
 
 /** Rows shown of a table by layer; the rest is folded away. */
 const shownLayers = 40;
 
+/** The analysis as one self-contained HTML page, the record embedded as JSON; returns the text of the page. */
 export function renderAnalysis(record: AnalysisRecord): string {
   const { result, settings, environment } = record;
   const { subject, cost } = result;

@@ -31,6 +31,7 @@ import { linearizeSubject, type Subject } from './subject.js';
 import type { MagnitudeBin } from './svg-spectrum.js';
 import { pathModes, walkTrainingPath, type PathMode, type PathReport } from './training-path.js';
 
+/** All parts of an analysis, in the order in which they run. */
 export const analysisParts = [
   'critical',
   'extremes',
@@ -42,8 +43,10 @@ export const analysisParts = [
   'structure',
   'surface',
 ] as const;
+/** Name of a part of an analysis, one of {@link analysisParts}. */
 export type AnalysisPart = (typeof analysisParts)[number];
 
+/** Options of {@link analyze}. */
 export interface AnalyzeOptions {
   /** eps of the inverse and the condition number; default: a thousandth of the largest |eigenvalue|, to one digit */
   damping?: number;
@@ -61,6 +64,7 @@ export interface AnalyzeOptions {
   path?: PathMode;
   /** seconds for running a training again, default 60 */
   pathSeconds?: number;
+  /** of start vectors and random probes, default 0 */
   seed?: number;
   /** where the work is, from 0 to 1; returning false stops with DeepHessianError 'aborted' */
   onProgress?: (stage: string, fraction: number) => boolean | void;
@@ -70,32 +74,45 @@ export interface AnalyzeOptions {
 export type Part<T> =
   { done: true; seconds: number; value: T } | { done: false; seconds: number; code: string; message: string };
 
+/** An eigenvalue of the Hessian, L2 included, with what is certain about it. */
 export interface Eigenpair {
   /** place in ascending order, from 0 */
   index: number;
+  /** the eigenvalue, refined within the interval where there is one */
   value: number;
   /** certified interval; null where counts could not be made certain and the value is a Lanczos estimate */
   lower: number | null;
+  /** upper end of that interval; null as for `lower` */
   upper: number | null;
+  /** |H v - value v| of its unit eigenvector v; null where none was computed */
   residual: number | null;
 }
 
 /** The layer's sizes and figures. */
 export interface LayerFigures {
+  /** number of the layer, from 1 */
   layer: number;
+  /** activation and sizes, like 'tanh 64-32'; for a custom layer its own name and sizes */
   name: string;
+  /** parameters of the layer, p_l */
   parameters: number;
+  /** Euclidean norm of the layer's part of the gradient */
   gradientNorm: number;
+  /** Euclidean norm of the layer's parameters */
   parameterNorm: number;
   /** tr H_ll and tr G_ll with the half widths of their 95 % intervals (0: exact) */
   hessianTrace: number;
+  /** half width of the 95 % interval of `hessianTrace`; 0: exact */
   hessianError: number;
+  /** tr G_ll, L2 included */
   gaussNewtonTrace: number;
+  /** half width of the 95 % interval of `gaussNewtonTrace`; 0: exact */
   gaussNewtonError: number;
 }
 
 /** What {@link analyze} returns: plain JSON. */
 export interface AnalysisResult {
+  /** what was analysed: sizes of the network, origin of its parameters, data, loss and norm of the gradient there */
   subject: {
     network: { inputs: number; outputs: number; layers: number; parameters: number; loss: string; l2: number[] };
     origin: Subject['origin'];
@@ -108,7 +125,11 @@ export interface AnalysisResult {
     /** loss and accuracy or error by set */
     sets: Record<string, Record<string, number>>;
   };
+  /** eps of the inverse and the condition number, as given or chosen */
   damping: number;
+  /**
+   * kind of critical point: eigenvalues by sign (exact counts), and the loss along the direction of the smallest one
+   */
   critical?: Part<{
     kind: string;
     loss: number;
@@ -122,8 +143,11 @@ export interface AnalysisResult {
     profile: { distances: number[]; losses: number[]; predictions: number[] };
     quadraticForm: { direction: string; exact: number; difference: number }[];
   }>;
+  /** the spectral norm and the eigenpairs at both ends, outermost first */
   extremes?: Part<{ norm: number; smallest: Eigenpair[]; largest: Eigenpair[] }>;
+  /** condition number of H + eps I from its extreme |eigenvalues|; null where it is not finite */
   condition?: Part<{ condition: number | null; largest: number; smallest: number; certifiedTo: number }>;
+  /** spectral density: exact counts by bin, and beside them the Lanczos estimate with its standard errors */
   density?: Part<{
     edges: number[];
     counts: number[];
@@ -133,8 +157,13 @@ export interface AnalysisResult {
     standardErrors: number[];
     smooth: { grid: number[]; density: number[] };
   }>;
+  /** exact counts by sign and power of ten; `skipped`: bounds that rounding leaves open, left out */
   magnitudes?: Part<{ bins: MagnitudeBin[]; skipped: number }>;
+  /** norms and traces layer by layer; `products`: Hessian and Gauss-Newton products spent on the traces */
   layers?: Part<{ exact: boolean; products: number; layers: LayerFigures[] }>;
+  /**
+   * tr (H + eps I)^-1 in all and by layer, log |det (H + eps I)|, and effective parameters P - eps tr (M + eps I)^-1
+   */
   inverse?: Part<{
     method: string;
     trace: number;
@@ -145,7 +174,9 @@ export interface AnalysisResult {
     gaussNewtonEffectiveParameters: number;
     gaussNewtonEffectiveByLayer: number[];
   }>;
+  /** the augmented system whose elimination gives the inverse */
   structure?: Part<AugmentedStructure>;
+  /** losses on a plane through the point, [b index][a index], with the path of training seen in it */
   surface?: Part<{
     a: number[];
     b: number[];
@@ -158,6 +189,7 @@ export interface AnalysisResult {
     /** share of |x_0 - x|^2 that lies in the plane, null without a path */
     inPlane: number | null;
   }>;
+  /** what the analysis took */
   cost: {
     seconds: number;
     factorizations: number;
@@ -169,8 +201,11 @@ export interface AnalysisResult {
   };
 }
 
+/** An axis of the loss surface: a unit eigenvector of the Hessian, made orthogonal to the other axis. */
 export interface SurfaceDirection {
+  /** 'most positive', 'second most positive' or 'most negative' */
   name: string;
+  /** eigenvalue of the Hessian that belongs to it */
   eigenvalue: number;
 }
 

@@ -19,6 +19,7 @@ export const augmentedKinds = {
   chain: 'M: activations by activations',
   states: 'Hzz and Q: second derivatives in the activations',
 } as const;
+/** Kind of a block, a key of {@link augmentedKinds}. */
 export type AugmentedKind = keyof typeof augmentedKinds;
 
 /** How the nonzeros of a block lie, which is what a picture needs. */
@@ -26,16 +27,21 @@ export type AugmentedPattern = 'full' | 'diagonal' | 'samples' | 'units';
 
 /** One block of the lower triangle or the diagonal; its mirror image is meant with it. */
 export interface AugmentedBlock {
+  /** which derivative it holds */
   kind: AugmentedKind;
+  /** how its nonzeros lie */
   pattern: AugmentedPattern;
   /** unknowns of the rows and of the columns, named like 'x3', 'y2', 'lambda3' */
   rows: string;
+  /** unknowns of the columns, named in the same way */
   columns: string;
   /** structural nonzeros, the mirror image not counted */
   nonzeros: number;
 }
 
+/** An order of the unknowns of the augmented system. */
 export interface AugmentedOrdering {
+  /** 'by kind': all x, all y, all Lambda; 'by layer': x_l, y_l, Lambda_l for l = 1..L, block tridiagonal */
   name: 'by kind' | 'by layer';
   /** first index of every group of unknowns */
   offsets: Record<string, number>;
@@ -43,7 +49,9 @@ export interface AugmentedOrdering {
   bandwidth: number;
 }
 
+/** Sizes and structural nonzeros of the augmented system, and where they lie in two orderings. */
 export interface AugmentedStructure {
+  /** unknowns in all: sum over the layers of p_l + 2 N h_l */
   order: number;
   /** of the whole symmetric matrix */
   nonzeros: number;
@@ -51,11 +59,17 @@ export interface AugmentedStructure {
   density: number;
   /** unknowns of every group */
   sizes: Record<string, number>;
+  /** blocks of the lower triangle and the diagonal that are not empty */
   blocks: AugmentedBlock[];
+  /** 'by kind' and 'by layer', in this order */
   orderings: [AugmentedOrdering, AugmentedOrdering];
 }
 
-/** @param samples N */
+/**
+ * Structure of the augmented system of a network with a batch: counted from the sizes, nothing is computed or stored.
+ *
+ * @param samples N
+ */
 export function augmentedStructure(network: NetworkModel, samples: number): AugmentedStructure {
   const N = samples;
   const { layers } = network;

@@ -22,6 +22,7 @@ import { lanczos } from '../linalg/lanczos.js';
 import { predictClasses } from '../train/evaluation.js';
 import { linearizeSubject, subjectTargets, type Subject } from './subject.js';
 
+/** Options of {@link writeInfluence}. */
 export interface InfluenceMatrixOptions {
   /** file of the matrix: .npy (float64 [train, test]) or .csv (a header, and the row's number first) */
   out: string;
@@ -29,9 +30,11 @@ export interface InfluenceMatrixOptions {
   trainLimit?: number;
   /** columns: the first so many test samples; default all */
   testLimit?: number;
+  /** M: 'hessian' (default) or 'gauss-newton' */
   matrix?: MatrixKind;
   /** eps >= 0; default 0 where every layer has L2, else a thousandth of the largest |eigenvalue|, to one digit */
   damping?: number;
+  /** what divides a row: 'none' (default), 'parameters' for |(M + eps I)^-1 g_i|, 'losses' for sqrt(self-influence) */
   relative?: RelativeKind;
   /** entries of the lists, default 20 */
   top?: number;
@@ -45,21 +48,31 @@ export interface InfluenceMatrixOptions {
 export interface RankedSample {
   /** row of the training set, from 0 */
   index: number;
+  /** what the list is sorted by: self-influence, or the change of the mean test loss without the sample */
   value: number;
   /** its class and the one that the network gives, for classes */
   label?: string;
+  /** class that the network gives it; absent where targets are no classes */
   predicted?: string;
 }
 
+/** Result of {@link writeInfluence}: plain JSON (Koh and Liang 2017). */
 export interface InfluenceSummary {
+  /** file of the matrix, as given */
   file: string;
+  /** training samples in the matrix */
   rows: number;
+  /** test samples in the matrix */
   columns: number;
   /** samples that the training loss averages over: N */
   samples: number;
+  /** parameters of the network, P */
   parameters: number;
+  /** M of the inverse (M + eps I)^-1 */
   matrix: MatrixKind;
+  /** eps, as given or chosen */
   damping: number;
+  /** what every row is divided by */
   relative: RelativeKind;
   /** largest relative residual of all solves */
   residual: number;
@@ -79,6 +92,7 @@ export interface InfluenceSummary {
   helpful: RankedSample[];
   /** mean of I(i, j) over the test samples, by row */
   meanInfluence: number[];
+  /** seconds of wall time in all */
   seconds: number;
 }
 

@@ -9,8 +9,11 @@ import { inverseProductMethods, type InverseProductComparison } from './inverse-
 export interface InverseProductRecord {
   /** what is compared on, for people */
   subject: string;
+  /** what {@link compareInverseProducts} returned */
   comparison: InverseProductComparison;
+  /** the settings by flag that it was made with, shown as they are */
   settings: Record<string, unknown>;
+  /** machine and software that it was made on */
   environment: Environment;
 }
 

@@ -47,19 +47,24 @@ export const inverseProductMethods = {
   lissa: 'Neumann series on random parts of the batch',
   kfac: 'Kronecker-factored Gauss-Newton matrix, one block a layer',
 } as const;
+/** Name of a way to an inverse product, a key of {@link inverseProductMethods}. */
 export type InverseProductMethod = keyof typeof inverseProductMethods;
 
 const methodNames = Object.keys(inverseProductMethods) as InverseProductMethod[];
 
 /** A network at a point, with the rows that its loss averages over. */
 export interface InverseProductProblem {
+  /** the network; its P parameters are the order of the matrix */
   network: Network;
+  /** the point, length P */
   params: Float64Array;
   /** row-major [N, inputs] */
   inputs: Float64Array;
+  /** classes [N] for cross-entropy, else values row-major [N, outputs] */
   targets: Int32Array | Float64Array;
 }
 
+/** Options of {@link compareInverseProducts}. */
 export interface InverseProductOptions {
   /** 'hessian' (default) or 'gauss-newton' */
   matrix?: MatrixKind;
@@ -89,17 +94,21 @@ export interface InverseProductOptions {
 
 /** One row of the comparison. */
 export interface InverseProduct {
+  /** the way taken */
   method: InverseProductMethod;
   /** how it ended: a word of the iterative solvers, or of the exact solve */
   status: IterationStatus | 'stalled' | 'singular' | 'applied' | 'failed';
   /** the same in a sentence */
   explanation: string;
+  /** |x - x*| / |x*|; NaN for a method that failed */
   relativeError: number;
+  /** x^T x* / (|x| |x*|), 0 for x = 0; NaN for a method that failed */
   cosine: number;
   /** |v - A x| / |v|, from its definition */
   residual: number;
   /** products over the whole batch; parts of it count as such */
   products: number;
+  /** seconds of wall time, without those of measuring its errors */
   seconds: number;
   /** the iteration at which a direction of negative or zero curvature was met; null where none was or nobody looked */
   negativeCurvatureAt: number | null;
@@ -107,18 +116,27 @@ export interface InverseProduct {
   curve: [number, number][];
 }
 
+/** Result of {@link compareInverseProducts}: plain JSON. */
 export interface InverseProductComparison {
+  /** M, without the damping */
   matrix: MatrixKind;
+  /** eps >= 0 in A = M + eps I */
   damping: number;
+  /** order of the matrix, P */
   parameters: number;
+  /** samples that the loss averages over, N */
   samples: number;
+  /** most iterations and terms allowed */
   iterations: number;
+  /** relative residual at which the iterative methods stop */
   tolerance: number;
+  /** where cg, minres and the series began: at 0 or at v */
   start: 'zero' | 'vector';
   /** extreme eigenvalues of M + eps I, the number of negative ones, max |lambda| / min |lambda|; null: not known */
   spectrum: { lowest: number; highest: number; negative: number | null; condition: number | null };
   /** where x* comes from */
   reference: { from: 'eigen-decomposition' | 'factor'; residual: number; norm: number };
+  /** one row a method, in the order in which they ran */
   methods: InverseProduct[];
 }
 

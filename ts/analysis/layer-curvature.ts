@@ -17,12 +17,15 @@ const exactOrder = 2000;
 /** Columns of one block of products. */
 const width = 32;
 
+/** Result of {@link layerTraces}: one entry a layer, L2 included. */
 export interface LayerTraces {
   /** tr M_ll of every layer */
   traces: Float64Array;
   /** half widths of their 95 % intervals; 0 where exact */
   errorBars: Float64Array;
+  /** whether the traces are exact: P products with unit vectors instead of random probes */
   exact: boolean;
+  /** matrix-vector products spent */
   products: number;
 }
 

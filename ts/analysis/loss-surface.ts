@@ -14,22 +14,31 @@ import { dot, norm } from '../linalg/vectors.js';
 
 /** A point of a training run, seen in the plane. */
 export interface PathPoint {
+  /** optimizer steps taken by then; 0: the initial parameters */
   step: number;
+  /** coordinate along u: u^T (x_t - x) */
   a: number;
+  /** coordinate along v: v^T (x_t - x) */
   b: number;
+  /** loss at x_t itself, which need not lie in the plane */
   loss: number;
 }
 
+/** Result of {@link lossSurface}. */
 export interface LossSurface {
   /** coordinates along u and v, ascending */
   a: Float64Array;
+  /** coordinates along v, ascending */
   b: Float64Array;
   /** losses row by row: [b index][a index] */
   losses: Float64Array;
+  /** smallest loss on the grid */
   minimum: number;
+  /** largest loss on the grid */
   maximum: number;
 }
 
+/** Options of {@link lossSurface}. */
 export interface LossSurfaceOptions {
   /** half widths of the plane along u and v; centred on the point unless `centre` is given */
   extent: readonly [number, number];

@@ -22,9 +22,13 @@ export type Origin =
   | { kind: 'checkpoint'; file: string; folder: string; step: number; optimizerSeconds: number }
   | { kind: 'initialisation'; scheme: string; seed: number };
 
+/** What is analysed: a network at a point, with the samples of its loss; made by {@link openSubject}. */
 export interface Subject {
+  /** the network, P parameters */
   network: Network;
+  /** the point, length P */
   params: Float64Array;
+  /** where the parameters come from */
   origin: Origin;
   /** the samples that the loss averages over */
   train: Dataset;
@@ -38,9 +42,11 @@ export interface Subject {
   ownData: boolean;
   /** standardisation of the values, to give errors in their own units */
   valueScale: Float64Array | null;
+  /** the checkpoint read; null for a freshly initialised network */
   checkpoint: Checkpoint | null;
 }
 
+/** What {@link openSubject} is to open. */
 export interface SubjectRequest {
   /** checkpoint file or run folder; without it the network is freshly initialised */
   path?: string;

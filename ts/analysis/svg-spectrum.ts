@@ -76,10 +76,13 @@ export function renderSpectrum({
   return f.figure(out.join(''));
 }
 
+/** Eigenvalues counted between two bounds, [from, to). */
 export interface MagnitudeBin {
   /** bounds of the eigenvalues counted; null: none */
   from: number | null;
+  /** upper bound, itself not counted; null: none */
   to: number | null;
+  /** eigenvalues in the bin, exact */
   count: number;
 }
 

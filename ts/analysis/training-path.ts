@@ -13,14 +13,21 @@ import { resolveSettings } from '../train/config.js';
 import { Trainer } from '../train/trainer.js';
 import type { Subject } from './subject.js';
 
+/** All ways to come by a training path, by name. */
 export const pathModes = ['auto', 'replay', 'stored', 'none'] as const;
+/**
+ * 'replay' runs the training again, 'stored' takes the checkpoints of its folder, 'auto' the first where it took at
+ * most 30 s, 'none' neither.
+ */
 export type PathMode = (typeof pathModes)[number];
 
 /** What became of the request. */
 export interface PathReport {
+  /** where the path came from */
   source: 'replayed' | 'stored' | 'none';
   /** replayed: whether its end is the checkpoint's parameters, bit for bit; else null */
   reproduced: boolean | null;
+  /** the same in a sentence, with the reason where there is no path or an incomplete one */
   note: string;
 }
 

@@ -29,6 +29,7 @@ export interface PointDescription {
   batch: BatchData | Batch;
 }
 
+/** Options of {@link factorAsync}. */
 export interface FactorAsyncOptions extends FactorOptions {
   /** Threads and memory to use; default: one {@link FactorPool} of the process. */
   pool?: FactorPool;
@@ -38,6 +39,7 @@ export interface FactorAsyncOptions extends FactorOptions {
   layerModules?: readonly string[];
 }
 
+/** Options of {@link FactorPool}. */
 export interface FactorPoolOptions {
   /** Most threads, default the processors available. Each holds any number of factors and serves them in turn. */
   threads?: number;
@@ -49,6 +51,7 @@ export interface FactorPoolOptions {
 export class FactorPool {
   /** @internal */
   readonly workers: WorkerPool;
+  /** What the pool's factors may take together. */
   readonly memory: MemoryBudget;
 
   constructor(options: FactorPoolOptions = {}) {
@@ -120,6 +123,7 @@ export class FactorHandle {
   get reason(): string {
     return this.facts!.reason;
   }
+  /** Modelled cost of the route. */
   get estimate(): CostEstimate {
     return this.facts!.estimate;
   }

@@ -11,6 +11,7 @@ import { MemoryBudget } from './memory-budget.js';
 import type { TrainingJob } from './training-job.js';
 import { WorkerPool } from './worker-pool.js';
 
+/** Options of {@link JobScheduler}. */
 export interface JobSchedulerOptions {
   /** Jobs at a time, default the processors available to this process. */
   concurrency?: number;
@@ -20,8 +21,11 @@ export interface JobSchedulerOptions {
   idle?: number;
 }
 
+/** Decides which jobs run: by priority, then by age, within a number of jobs and a memory budget. */
 export class JobScheduler {
+  /** Jobs at a time. */
   readonly concurrency: number;
+  /** What running jobs may take together. */
   readonly memory: MemoryBudget;
   private readonly pool: WorkerPool;
   private readonly line: TrainingJob[] = [];

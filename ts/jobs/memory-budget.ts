@@ -13,6 +13,7 @@ interface Waiter {
   grant: () => void;
 }
 
+/** Bytes shared by many: requests that do not fit wait, those that never can are refused. */
 export class MemoryBudget {
   /** Bytes in all. */
   readonly total: number;
@@ -30,7 +31,11 @@ export class MemoryBudget {
     return this.total - this.taken;
   }
 
-  /** @throws DeepHessianError 'out-of-memory' for a request that no waiting can satisfy */
+  /**
+   * Refuses what the whole budget could not hold.
+   *
+   * @throws DeepHessianError 'out-of-memory' for a request that no waiting can satisfy
+   */
   refuseLarger(operation: string, bytes: number): void {
     checkNonNegative(operation, 'memory', bytes);
     if (bytes <= this.total) return;

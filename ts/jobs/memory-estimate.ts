@@ -12,6 +12,7 @@ import type { Settings } from '../train/config.js';
 
 /** Bytes by purpose. */
 export interface MemoryEstimate {
+  /** Bytes in all. */
   total: number;
   /** samples in memory, with the copies that evaluation and batches make */
   data: number;

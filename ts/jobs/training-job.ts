@@ -31,8 +31,10 @@ import { unpackError } from './thread-errors.js';
 import type { RunFacts, TrainingMessage, TrainingTask } from './training-messages.js';
 import type { Task, WorkerPool } from './worker-pool.js';
 
+/** State of a {@link TrainingJob}. */
 export type JobState = 'new' | 'queued' | 'running' | 'paused' | 'finished' | 'aborted' | 'failed';
 
+/** Options of {@link TrainingJob}. */
 export interface TrainingJobOptions {
   /** Run folder; default: a new one under runs/. */
   folder?: string;
@@ -48,6 +50,7 @@ export interface TrainingJobOptions {
   scheduler?: JobScheduler;
 }
 
+/** Options of {@link TrainingJob.events}. */
 export interface EventOptions {
   /** Records held for a slow reader, default 64. */
   buffer?: number;
@@ -60,9 +63,11 @@ export interface EventOptions {
 
 /** How a job ended. */
 export interface JobResult {
+  /** How the job ended. */
   state: 'finished' | 'aborted';
   /** the last record; null for a job that was cancelled before it ran */
   end: EndRecord | null;
+  /** Its run folder. */
   folder: string;
 }
 
@@ -100,13 +105,17 @@ function freeFolder(settings: Settings): string {
  * for await (const record of job) if (record.type === 'step') console.log(record.step, record.loss);
  */
 export class TrainingJob extends EventEmitter<JobEvents> implements AsyncIterable<TrainEvent> {
+  /** The resolved settings. */
   readonly config: Settings;
+  /** The run folder. */
   readonly folder: string;
+  /** Jobs of higher priority start earlier. */
   readonly priority: number;
   /** bytes counted against the scheduler's budget */
   readonly memory: number;
   /** what `memory` is made of; null where it was given */
   readonly estimate: MemoryEstimate | null;
+  /** Who decides when the job runs. */
   readonly scheduler: JobScheduler;
 
   private current: JobState = 'new';
@@ -156,6 +165,7 @@ export class TrainingJob extends EventEmitter<JobEvents> implements AsyncIterabl
     else signal?.addEventListener('abort', () => void this.abort(), { once: true });
   }
 
+  /** The state now. */
   get state(): JobState {
     return this.current;
   }
@@ -167,6 +177,7 @@ export class TrainingJob extends EventEmitter<JobEvents> implements AsyncIterabl
   get latest(): StepRecord | null {
     return this.lastStep;
   }
+  /** The newest evaluation; null before the first. */
   get latestEvaluation(): EvaluationRecord | null {
     return this.lastEvaluation;
   }

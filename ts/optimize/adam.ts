@@ -16,6 +16,7 @@ import { clipByNorm } from './clipping.js';
 import { stateCount, stateVector, type Optimizer, type OptimizerState, type StepReport } from './optimizer.js';
 import { createSchedule, type Schedule, type ScheduleSpec } from './schedules.js';
 
+/** Options of {@link createAdam} and {@link createAdamW} (Kingma and Ba 2015; Loshchilov and Hutter 2019). */
 export interface AdamOptions {
   /** base learning rate > 0, default 1e-3 */
   rate?: number;

@@ -20,6 +20,7 @@ import {
   type QuasiNewtonOptions,
 } from './quasi-newton.js';
 
+/** Options of {@link createBfgs} (Nocedal and Wright 2006, chapter 6). */
 export interface BfgsOptions extends QuasiNewtonOptions {
   /** refuse more parameters than this, for H needs 8 P^2 bytes; default 8192 (512 MiB) */
   maximumParameters?: number;

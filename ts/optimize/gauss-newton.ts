@@ -36,6 +36,7 @@ import { stateNumber, stateVector, type Optimizer, type OptimizerState, type Ste
 export const dampingControls = ['search', 'gain-ratio'] as const;
 export type DampingControl = (typeof dampingControls)[number];
 
+/** Options of {@link createGaussNewton} (Levenberg 1944; Marquardt 1963). */
 export interface GaussNewtonOptions {
   /** first eps > 0, default 1 */
   damping?: number;
@@ -49,8 +50,9 @@ export interface GaussNewtonOptions {
   increase?: number;
   /** a step is accepted when rho exceeds this, default 1e-3 */
   accept?: number;
-  /** bounds of eps, defaults 1e-20 and 1e10 */
+  /** lower bound of eps, > 0, default 1e-20 */
   minimumDamping?: number;
+  /** upper bound of eps, >= minimumDamping, default 1e10 */
   maximumDamping?: number;
   /** trials of one step, default 12 */
   maxTrials?: number;

@@ -18,6 +18,7 @@ import {
   type QuasiNewtonOptions,
 } from './quasi-newton.js';
 
+/** Options of {@link createLbfgs} (Liu and Nocedal 1989). */
 export interface LbfgsOptions extends QuasiNewtonOptions {
   /** pairs kept, >= 1; default 10 */
   memory?: number;

@@ -21,10 +21,13 @@ export interface StepReport {
 
 /** Everything an optimizer needs to go on with the same bits: plain scalars and vectors by name. */
 export interface OptimizerState {
+  /** Numbers, words and switches by name. */
   scalars: Record<string, number | string | boolean>;
+  /** Vectors by name. */
   vectors: Record<string, Float64Array>;
 }
 
+/** A method that changes parameters step by step. */
 export interface Optimizer {
   /** the name in the registry, e.g. 'gauss-newton' */
   readonly name: string;

@@ -14,6 +14,7 @@ export interface OptionSpec {
   name: string;
   /** command-line flag without the dashes, and key in configuration files */
   flag: string;
+  /** Kind of the value. */
   type: 'number' | 'integer' | 'boolean' | 'choice' | 'string' | 'schedule';
   /** default as shown in help; undefined: off, or decided by other options */
   default?: OptionValue;
@@ -23,10 +24,13 @@ export interface OptionSpec {
   minimum?: number;
   /** values must be greater than this */
   above?: number;
+  /** largest value allowed */
   maximum?: number;
   /** values must be less than this */
   below?: number;
+  /** values allowed, for type 'choice' */
   choices?: readonly string[];
+  /** one line for help texts */
   help: string;
 }
 

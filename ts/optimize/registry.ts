@@ -15,7 +15,9 @@ import type { Optimizer } from './optimizer.js';
 import { secondOrderEntries } from './second-order-entries.js';
 import { createSgd } from './sgd.js';
 
+/** An optimizer in the registry. */
 export interface OptimizerEntry {
+  /** Name, as in `--optimizer`. */
   name: string;
   /** one line for lists */
   description: string;
@@ -25,9 +27,15 @@ export interface OptimizerEntry {
   whenNotToUse: string;
   /** 'first' uses gradients only */
   order: 'first' | 'second';
+  /** Its options with defaults and bounds. */
   options: readonly OptionSpec[];
   /** rates tried by `compare` where none is given; empty: nothing to tune */
   rateGrid: readonly number[];
+  /**
+   * Makes one.
+   *
+   * @throws TypeError or RangeError for options it does not have or allow
+   */
   create(network: Network, options: Record<string, unknown>): Optimizer;
 }
 

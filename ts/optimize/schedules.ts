@@ -12,6 +12,7 @@ import { checkInteger, checkKeys, checkObject, checkOneOf, checkPositive, failRa
 
 /** A description of a schedule that can be written to a file. */
 export interface ScheduleSpec {
+  /** form of the schedule */
   kind: 'constant' | 'step' | 'cosine';
   /** steps of linear warm-up, default 0 (for every kind) */
   warmup?: number;

@@ -16,6 +16,7 @@ import { clipByNorm } from './clipping.js';
 import { stateCount, stateVector, type Optimizer, type OptimizerState, type StepReport } from './optimizer.js';
 import { createSchedule, type Schedule, type ScheduleSpec } from './schedules.js';
 
+/** Options of {@link createSgd} (Polyak 1964; Sutskever et al. 2013). */
 export interface SgdOptions {
   /** base learning rate > 0, default 0.01 */
   rate?: number;

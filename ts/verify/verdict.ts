@@ -12,6 +12,7 @@ export interface Verdict {
   bound: number;
   /** what 1 means: 'eps' (units of rounding, scaled as the check says) or 'relative' */
   unit: 'eps' | 'relative' | 'count';
+  /** Whether the error is within the bound. */
   passed: boolean;
   /** why a check failed outside its figures, or what it compared */
   note?: string;

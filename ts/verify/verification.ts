@@ -10,9 +10,12 @@ import { identityChecks } from './identity-checks.js';
 import { kernelChecks } from './kernel-checks.js';
 import { judge, type Verdict } from './verdict.js';
 
+/** All groups of checks, by name. */
 export const verificationGroups = ['kernels', 'golden', 'identities'] as const;
+/** Group of checks: kernels against twins, carried golden cases, mathematical identities. */
 export type VerificationGroup = (typeof verificationGroups)[number];
 
+/** Options of {@link verify}. */
 export interface VerifyOptions {
   /** Default: all. */
   groups?: readonly VerificationGroup[];
@@ -22,23 +25,31 @@ export interface VerifyOptions {
   signal?: AbortSignal;
 }
 
+/** Result of {@link verify}: plain data, also written as JSON. */
 export interface VerificationReport {
   format: 'deep-hessian-verification';
   version: 1;
+  /** Machine and software. */
   environment: Environment;
   /** whether every check passed */
   passed: boolean;
+  /** Checks that failed. */
   failures: number;
+  /** Seconds that the suite took. */
   seconds: number;
+  /** One entry a check. */
   verdicts: Verdict[];
 }
 
 /** How a check changed between two reports. */
 export interface Drift {
+  /** Group of the check. */
   group: string;
+  /** Name of the check. */
   name: string;
-  /** errors then and now; NaN for a check that one of the reports lacks */
+  /** error in the older report; NaN for a check that it lacks */
   before: number;
+  /** error in the newer report; NaN for a check that it lacks */
   now: number;
 }
 
