@@ -14,6 +14,7 @@ const order = [
   'ground',
   'native',
   'linalg',
+  'device',
   'network',
   'derivatives',
   'inverse',

@@ -20,6 +20,8 @@ export const errorCodes = {
   'unsupported': 'The requested combination is not supported.',
   'native-unavailable': 'The native core could not be loaded.',
   'device-unavailable': 'The requested device is not available.',
+  'device-lost': 'The device failed while it worked, and what was in its memory is gone.',
+  'device-failed': 'A library call on the device failed.',
   'aborted': 'The operation was cancelled by its caller.',
   'worker-lost': 'The worker thread that held the work ended.',
 } as const;

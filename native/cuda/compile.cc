@@ -5,6 +5,7 @@
 #include <mutex>
 #include <vector>
 
+#include "cuda/code_cache.h"
 #include "cuda/device.h"
 #include "cuda/kernels_source.h"
 
@@ -43,6 +44,11 @@ std::string target(const Api& api, int capability, bool& machineCode) {
 std::string compile(const Api& api, int capability) {
   bool machineCode = false;
   const std::string architecture = target(api, capability, machineCode);
+  int compilerMajor = 0, compilerMinor = 0;
+  check(api, "nvrtcVersion", api.nvrtcVersion(&compilerMajor, &compilerMinor));
+  const std::string key = architecture + " " + std::to_string(compilerMajor) + "." + std::to_string(compilerMinor) + "\n" + kKernelSource;
+  std::string code = readCachedCode(key);
+  if (!code.empty()) return code;
   Program program = nullptr;
   check(api, "nvrtcCreateProgram",
         api.nvrtcCreateProgram(&program, kKernelSource, "deep_hessian.cu", 0, nullptr, nullptr));
@@ -65,7 +71,6 @@ std::string compile(const Api& api, int capability) {
     check(api, "nvrtcCompileProgram", status, architecture + ": " + log.substr(0, 2000));
   }
   std::size_t size = 0;
-  std::string code;
   if (machineCode) {
     check(api, "nvrtcGetCUBINSize", api.nvrtcGetCUBINSize(program, &size));
     code.resize(size);
@@ -75,6 +80,7 @@ std::string compile(const Api& api, int capability) {
     code.resize(size);
     check(api, "nvrtcGetPTX", api.nvrtcGetPTX(program, &code[0]));
   }
+  writeCachedCode(key, code);
   return code;
 }
 

@@ -175,11 +175,10 @@ void Dense<T>::sytrs(Device& device, int upper, int n, int nrhs, const View& a, 
   DEEP_HESSIAN_CUDA_CALL(device, "cusolver", cusolverDnXsytrs_bufferSize, device.solver(), upper, n, nrhs, type, a.data, a.ld, p,
                          type, b.data, b.ld, &onDevice, &onHost);
   void* work = device.workspace(Slot::kSolver, onDevice);
-  std::vector<char> hostWork(onHost);
+  void* hostWork = device.hostWorkspace(onHost);
   int* info = infoSpace(device);
   DEEP_HESSIAN_CUDA_CALL(device, "cusolver", cusolverDnXsytrs, device.solver(), upper, n, nrhs, type, a.data, a.ld, p, type,
-                         b.data, b.ld, work, onDevice, onHost > 0 ? hostWork.data() : nullptr, onHost, info);
-  // The host workspace must outlive the call's work.
+                         b.data, b.ld, work, onDevice, hostWork, onHost, info);
   readInfo(device, info, "Xsytrs");
 }
 

@@ -11,7 +11,7 @@ namespace {
 
 const char* const kKernelNames[] = {
     "activate", "fill",      "convert",    "hadamard",   "scaleRows",  "scaleSymmetric", "addDiagonal", "band",        "diagonal",
-    "addresses", "transpose", "symmetrize", "columnSums", "scaleTiled", "foldTiled",      "dotTiled",    "jacobianGram", "widen"};
+    "addresses", "transpose", "symmetrize", "columnSums", "scaleTiled", "foldTiled",      "dotTiled", "rowKronecker", "jacobianGram", "widen"};
 static_assert(sizeof kKernelNames / sizeof *kKernelNames == static_cast<int>(Kernel::kCount), "a kernel without a name");
 
 // After these the context is gone: every later call fails too (CUDA runtime API, cudaError_t).
@@ -162,10 +162,9 @@ void Device::release(int id) {
   const auto found = buffers_.find(id);
   if (found == buffers_.end()) return;
   const Buffer buffer = found->second;
-  buffers_.erase(found);
+  DEEP_HESSIAN_CUDA_CALL(*this, "runtime", cudaFree, buffer.data);
+  buffers_.erase(id);
   bufferBytes_ -= static_cast<double>(buffer.length) * static_cast<double>(bytesOf(buffer.element));
-  // A lost device has taken its memory with it.
-  if (!lost_) DEEP_HESSIAN_CUDA_CALL(*this, "runtime", cudaFree, buffer.data);
 }
 
 const Buffer* Device::find(int id) const {
@@ -235,10 +234,10 @@ void* Device::workspace(Slot slot, std::size_t bytes) {
   const int i = static_cast<int>(slot);
   if (l.slots[i] == nullptr || l.bytes[i] < bytes) {
     if (l.slots[i]) {
-      void* old = l.slots[i];
+      // Forgotten only once it is free: what fails here is freed with the device.
+      DEEP_HESSIAN_CUDA_CALL(*this, "runtime", cudaFree, l.slots[i]);
       l.slots[i] = nullptr;
       l.bytes[i] = 0;
-      DEEP_HESSIAN_CUDA_CALL(*this, "runtime", cudaFree, old);
     }
     // A quarter more, so that slowly growing problems do not allocate every time; not where memory is short.
     const std::size_t exact = std::max<std::size_t>(bytes, 256), generous = bytes < (std::size_t{1} << 28) ? exact + exact / 4 : exact;
@@ -246,6 +245,15 @@ void* Device::workspace(Slot slot, std::size_t bytes) {
     l.bytes[i] = generous;
   }
   return l.slots[i];
+}
+
+void* Device::hostWorkspace(std::size_t bytes) {
+  Lane& l = lane();
+  if (l.host.size() < bytes) {
+    DEEP_HESSIAN_CUDA_CALL(*this, "runtime", cudaStreamSynchronize, l.stream);
+    l.host.resize(bytes);
+  }
+  return bytes > 0 ? l.host.data() : nullptr;
 }
 
 std::vector<void*> Device::parameters(const std::vector<std::pair<const void*, std::size_t>>& arrays) {

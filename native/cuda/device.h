@@ -67,7 +67,7 @@ enum class Slot : int { kSolver, kInfo, kPointersA, kPointersB, kPivots, kParame
 // In the order of kKernelNames (device.cc). kWiden exists once, the others for both element types.
 enum class Kernel : int {
   kActivate, kFill, kConvert, kHadamard, kScaleRows, kScaleSymmetric, kAddDiagonal, kBand, kDiagonal, kAddresses,
-  kTranspose, kSymmetrize, kColumnSums, kScaleTiled, kFoldTiled, kDotTiled, kJacobianGram, kWiden, kCount
+  kTranspose, kSymmetrize, kColumnSums, kScaleTiled, kFoldTiled, kDotTiled, kRowKronecker, kJacobianGram, kWiden, kCount
 };
 
 struct Grid {
@@ -114,6 +114,8 @@ class Device {
 
   // At least `bytes` of memory of the current stream, valid until the next call for the same slot. Grows, never shrinks.
   void* workspace(Slot slot, std::size_t bytes);
+  // Host memory for calls that want some: it must outlive their queued work, whatever fails in between.
+  void* hostWorkspace(std::size_t bytes);
   // Copies small host arrays behind one another into the slot of parameters and returns their addresses.
   std::vector<void*> parameters(const std::vector<std::pair<const void*, std::size_t>>& arrays);
   // Waits and reads `count` ints of device memory.
@@ -139,6 +141,7 @@ class Device {
     Handle blas = nullptr, solver = nullptr;
     void* slots[static_cast<int>(Slot::kCount)] = {};
     std::size_t bytes[static_cast<int>(Slot::kCount)] = {};
+    std::vector<char> host;
   };
 
   Lane& lane() { return lanes_[current_]; }

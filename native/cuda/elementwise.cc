@@ -119,6 +119,15 @@ void Elementwise<T>::dotTiled(Device& device, int accumulate, int samples, int r
 }
 
 template <class T>
+void Elementwise<T>::rowKronecker(Device& device, int samples, int start, int count, int repeats, int colsX, const View& x,
+                                  int colsY, const View& y, const View& out) {
+  const Index rows = Index(count) * repeats, cols = Index(colsX) * colsY;
+  if (rows == 0 || cols == 0) return;
+  device.launch<T>(Kernel::kRowKronecker, device.grid(rows, cols), Index(samples), Index(start), Index(count), Index(repeats),
+                   Index(colsX), x.as<const T>(), Index(colsY), y.as<const T>(), out.as<T>(), Index(out.ld));
+}
+
+template <class T>
 void Elementwise<T>::jacobianGram(Device& device, const GramProblem& p, const View& d, const View& gram, const View& c) {
   const Index order = Index(p.samples) * p.outputs;
   if (order == 0) return;

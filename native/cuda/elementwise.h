@@ -34,6 +34,8 @@ struct Elementwise {
   static void scaleTiled(Device&, int samples, int repeats, int cols, const View& x, const View& y);
   static void foldTiled(Device&, int samples, int repeats, int cols, const View& x, const View& r, const View& out);
   static void dotTiled(Device&, int accumulate, int samples, int repeats, int cols, const View& x, const View& y, const View& out);
+  static void rowKronecker(Device&, int samples, int start, int count, int repeats, int colsX, const View& x, int colsY,
+                           const View& y, const View& out);
   static void jacobianGram(Device&, const GramProblem& problem, const View& d, const View& gram, const View& c);
 };
 

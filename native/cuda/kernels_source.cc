@@ -260,6 +260,19 @@ __device__ void dotTiledBody(int accumulate, Index samples, Index repeats, Index
   }
 }
 
+// out[(k,n), i colsY + j] := X[(k,n), i] y[n, j] for the samples start.. start + count - 1.
+template <class T>
+__device__ void rowKroneckerBody(Index samples, Index start, Index count, Index repeats, Index colsX, const T* x, Index colsY,
+                                 const T* y, T* out, Index ldout) {
+  FOR_COLUMNS(c, colsX * colsY) {
+    const Index i = c / colsY, j = c % colsY;
+    FOR_ROWS(row, count * repeats) {
+      const Index k = row / count, n = start + row % count;
+      out[row + c * ldout] = x[k * samples + n + i * samples * repeats] * y[n + j * samples];
+    }
+  }
+}
+
 // --- the sample-space Gauss-Newton matrix (ts/native/kernels.ts, jacobianGram) ----------------------------------------------
 //
 //   C[(k,n),(j,m)] = shift [row = col] + sum_l scale_l (sum_i D_l[i][k,n] D_l[i][j,m]) K_l[n, m],  lower triangle
@@ -410,6 +423,10 @@ __device__ void jacobianGramBody(Index samples, Index outputs, int layers, doubl
   extern "C" __global__ void dotTiled_##suffix(int accumulate, Index samples, Index repeats, Index cols, const T* x,        \
                                                const T* y, T* out) {                                                        \
     dotTiledBody<T>(accumulate, samples, repeats, cols, x, y, out);                                                         \
+  }                                                                                                                         \
+  extern "C" __global__ void rowKronecker_##suffix(Index samples, Index start, Index count, Index repeats, Index colsX,     \
+                                                   const T* x, Index colsY, const T* y, T* out, Index ldout) {              \
+    rowKroneckerBody<T>(samples, start, count, repeats, colsX, x, colsY, y, out, ldout);                                    \
   }                                                                                                                         \
   extern "C" __global__ void __launch_bounds__(256)                                                                         \
       jacobianGram_##suffix(Index samples, Index outputs, int layers, double shift, const double* scale, const int* widths, \

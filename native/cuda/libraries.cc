@@ -275,6 +275,12 @@ std::vector<Library> openToolkit(const SearchPath& path, int major, Api& api, bo
       const std::string missing = part.resolve(opened.handle, api);
       if (missing.empty()) library.version = part.version(api);
       else library.error = "symbols are missing: " + missing;
+      // NVRTC opens this file by its bare name at the first compilation, and finds it in no folder of its own.
+      if (std::strcmp(part.name, "nvrtc") == 0 && !library.version.empty()) {
+        const std::string builtins = "libnvrtc-builtins.so." + library.version;
+        const std::string beside = library.file.substr(0, library.file.rfind('/') + 1) + builtins;
+        if (dlopen(beside.c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr) open(path, builtins);
+      }
     }
     if (!library.error.empty()) complete = false;
     out.push_back(library);

@@ -598,6 +598,22 @@ napi_value dotTiled(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+napi_value rowKronecker(napi_env env, napi_callback_info info) {
+  DeviceArgs args(env, info, "rowKronecker");
+  const int samples = args.size("samples"), start = args.size("start"), count = args.integer("count", 0, samples - std::min(start, samples));
+  const int repeats = args.size("repeats"), colsX = args.size("colsX");
+  const Block x = args.vector("x", static_cast<std::int64_t>(samples) * repeats * colsX);
+  const int colsY = args.size("colsY");
+  const Block y = args.vector("y", static_cast<std::int64_t>(samples) * colsY);
+  const Block out = args.matrix("out", static_cast<std::int64_t>(count) * repeats, static_cast<std::int64_t>(colsX) * colsY);
+  args.apart(out, x);
+  args.apart(out, y);
+  if (args.ok()) args.runReal([&](auto type) {
+    Elementwise<decltype(type)>::rowKronecker(args.device(), samples, start, count, repeats, colsX, viewOf(x), colsY, viewOf(y), viewOf(out));
+  });
+  return nullptr;
+}
+
 // Part [offset, offset + length) of a buffer that layer l reads, checked to lie inside and apart from c.
 void layerPart(DeviceArgs& args, const char* name, int l, double offset, double length, const Block& whole, const Block& c) {
   if (!args.ok()) return;
@@ -691,6 +707,7 @@ const std::vector<Export>& cudaExports() {
       {"cuda_scaleTiled", scaleTiled},
       {"cuda_foldTiled", foldTiled},
       {"cuda_dotTiled", dotTiled},
+      {"cuda_rowKronecker", rowKronecker},
       {"cuda_jacobianGram", jacobianGram},
   };
   return list;
