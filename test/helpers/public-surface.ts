@@ -86,7 +86,9 @@ export function readSurface(entry = join(root, 'ts', 'index.ts')): PublicSurface
       if (isHidden(member) || !own(member)) return;
       const method = (member.flags & ts.SymbolFlags.Method) !== 0 ? '()' : '';
       const optional = (member.flags & ts.SymbolFlags.Optional) !== 0 ? '?' : '';
-      members.push(`${prefix}${member.name}${method}${optional}`);
+      // A symbol-named member carries a number of this compilation in its internal name.
+      const name = member.name.replace(/^__@(\w+)@\d+$/, '[Symbol.$1]');
+      members.push(`${prefix}${name}${method}${optional}`);
       if (!documented(member) && !isDiscriminant(member))
         undocumented.push(`${at(member)} ${alias.name}.${prefix}${member.name}`);
     };

@@ -25,10 +25,27 @@
  * Use it for full or fixed batches and fits to high precision. Not for streaming small batches: an exact solve on a
  * small batch overfits that batch; there use K-FAC, Adam, or batches of many more samples than outputs of the last layer.
  */
-import { checkBoolean, checkInteger, checkKeys, checkNonNegative, checkObject, checkOneOf, checkPositive, failRange } from '../checks.js';
+import {
+  checkBoolean,
+  checkInteger,
+  checkKeys,
+  checkNonNegative,
+  checkObject,
+  checkOneOf,
+  checkPositive,
+  failRange,
+} from '../checks.js';
 import type { Linearization, Network } from '../derivatives/index.js';
 import { DeepHessianError } from '../errors.js';
-import { availableMemory, factor, formatBytes, formatSeconds, SampleSpaceFactor, sampleSpaceSide, type Factor } from '../inverse/index.js';
+import {
+  availableMemory,
+  factor,
+  formatBytes,
+  formatSeconds,
+  SampleSpaceFactor,
+  sampleSpaceSide,
+  type Factor,
+} from '../inverse/index.js';
 import { kernels } from '../native/index.js';
 import type { Batch } from '../network/index.js';
 import { stateNumber, stateVector, type Optimizer, type OptimizerState, type StepReport } from './optimizer.js';
@@ -69,8 +86,18 @@ export interface GaussNewtonOptions {
 type Settings = Required<GaussNewtonOptions>;
 
 const defaults: Settings = {
-  damping: 1, control: 'search', searchFactor: 10, decrease: 0.5, increase: 2, accept: 1e-3,
-  minimumDamping: 1e-20, maximumDamping: 1e10, maxTrials: 12, momentum: 0, geodesic: false, maxStepSeconds: 60,
+  damping: 1,
+  control: 'search',
+  searchFactor: 10,
+  decrease: 0.5,
+  increase: 2,
+  accept: 1e-3,
+  minimumDamping: 1e-20,
+  maximumDamping: 1e10,
+  maxTrials: 12,
+  momentum: 0,
+  geodesic: false,
+  maxStepSeconds: 60,
   precision: 'float64',
 };
 
@@ -87,7 +114,10 @@ class GaussNewton implements Optimizer {
   private space: SampleSpaceFactor | null = null;
   private readonly affine: boolean;
 
-  constructor(private readonly network: Network, private readonly options: Settings) {
+  constructor(
+    private readonly network: Network,
+    private readonly options: Settings,
+  ) {
     const P = network.parameterCount;
     this.eps = options.damping;
     this.previous = new Float64Array(P);
@@ -104,7 +134,9 @@ class GaussNewton implements Optimizer {
     const point = (this.point = network.linearize(params, batch, this.point ? { reuse: this.point } : undefined));
     if (!Number.isFinite(point.loss)) return { loss: point.loss, accepted: false, stepNorm: 0, damping: this.eps };
     const solver = this.prepare(point);
-    return this.options.control === 'search' ? this.search(params, point, solver) : this.byGainRatio(params, point, solver);
+    return this.options.control === 'search'
+      ? this.search(params, point, solver)
+      : this.byGainRatio(params, point, solver);
   }
 
   /** One trial at `eps`: leaves params - x in `trial`. */
@@ -190,7 +222,14 @@ class GaussNewton implements Optimizer {
     return { loss, accepted: false, stepNorm: 0, damping, gainRatio: rho, trials: maxTrials };
   }
 
-  private take(params: Float64Array, chosen: Float64Array, loss: number, damping: number, rho: number, trials: number): StepReport {
+  private take(
+    params: Float64Array,
+    chosen: Float64Array,
+    loss: number,
+    damping: number,
+    rho: number,
+    trials: number,
+  ): StepReport {
     const { previous } = this;
     let norm = 0;
     for (let i = 0; i < params.length; i++) {
@@ -337,7 +376,13 @@ class BlockSolver implements Solver {
   factor(eps: number): boolean {
     if (this.f === null) {
       const { precision } = this;
-      this.f = factor(this.point, { matrix: 'gauss-newton', damping: eps, precision, onFailure: 'return', tolerance: 1e-8 });
+      this.f = factor(this.point, {
+        matrix: 'gauss-newton',
+        damping: eps,
+        precision,
+        onFailure: 'return',
+        tolerance: 1e-8,
+      });
     } else this.f.refactor(eps);
     return this.f.isRegular;
   }
@@ -371,7 +416,15 @@ export function createGaussNewton(network: Network, options: GaussNewtonOptions 
   const settings: Settings = { ...defaults, ...given };
   checkOneOf(operation, 'control', settings.control, dampingControls);
   checkOneOf(operation, 'precision', settings.precision, ['float64', 'mixed'] as const);
-  for (const name of ['damping', 'maxStepSeconds', 'searchFactor', 'decrease', 'increase', 'minimumDamping', 'maximumDamping'] as const) {
+  for (const name of [
+    'damping',
+    'maxStepSeconds',
+    'searchFactor',
+    'decrease',
+    'increase',
+    'minimumDamping',
+    'maximumDamping',
+  ] as const) {
     checkPositive(operation, name, settings[name]);
   }
   checkNonNegative(operation, 'accept', settings.accept);
@@ -379,14 +432,24 @@ export function createGaussNewton(network: Network, options: GaussNewtonOptions 
   checkInteger(operation, 'maxTrials', settings.maxTrials, 1, 1000);
   checkBoolean(operation, 'geodesic', settings.geodesic);
   if (settings.precision === 'mixed' && network.layers.every((layer) => layer.kind === 'affine')) {
-    failRange(operation, 'precision', "'float64' (the sample space, which serves networks without custom layers, is in double)", settings.precision);
+    failRange(
+      operation,
+      'precision',
+      "'float64' (the sample space, which serves networks without custom layers, is in double)",
+      settings.precision,
+    );
   }
   if (settings.decrease >= 1) failRange(operation, 'decrease', 'a number from 0 to 1 (exclusive)', settings.decrease);
   if (settings.searchFactor <= 1) failRange(operation, 'searchFactor', 'a number > 1', settings.searchFactor);
   if (settings.increase <= 1) failRange(operation, 'increase', 'a number > 1', settings.increase);
   if (settings.momentum >= 1) failRange(operation, 'momentum', 'a number in [0, 1)', settings.momentum);
   if (settings.minimumDamping > settings.maximumDamping) {
-    failRange(operation, 'minimumDamping', `a number <= maximumDamping (${settings.maximumDamping})`, settings.minimumDamping);
+    failRange(
+      operation,
+      'minimumDamping',
+      `a number <= maximumDamping (${settings.maximumDamping})`,
+      settings.minimumDamping,
+    );
   }
   return new GaussNewton(network, settings);
 }
