@@ -26,11 +26,14 @@ export const errorCodes = {
   'worker-lost': 'The worker thread that held the work ended.',
 } as const;
 
+/** Code of a {@link DeepHessianError}: a key of {@link errorCodes}. */
 export type ErrorCode = keyof typeof errorCodes;
 
 /** A failure of a correctly called operation. `details` carries the figures. */
 export class DeepHessianError extends Error {
+  /** What went wrong, for programs. */
   readonly code: ErrorCode;
+  /** The figures behind the message. */
   readonly details: Readonly<Record<string, unknown>>;
 
   constructor(code: ErrorCode, message: string, details: Record<string, unknown> = {}, options?: ErrorOptions) {
