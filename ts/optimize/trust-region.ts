@@ -100,7 +100,8 @@ export class PointShiftedOperator implements ShiftedOperator {
 
   factor(shift: number): number | null {
     const { matrix, tolerance, precision } = this;
-    if (this.held === null) this.held = factorShifted(this.point, { matrix, shift, tolerance, precision, onFailure: 'return' });
+    if (this.held === null)
+      this.held = factorShifted(this.point, { matrix, shift, tolerance, precision, onFailure: 'return' });
     else this.held.refactorShifted(shift);
     if (!this.held.isRegular) return null;
     try {
