@@ -24,9 +24,9 @@
 import type { AffinePoint, Linearization } from '../derivatives/index.js';
 import { DeepHessianError } from '../errors.js';
 import { kernels, Lower, No, Yes } from '../native/index.js';
-import { lossOfOutputs } from '../network/losses.js';
 import type { NetworkModel } from '../network/index.js';
 import { SymmetricFactor } from '../linalg/symmetric-factor.js';
+import { outputResidual, outputRows } from './output-rows.js';
 import type { RawFactor } from './raw-factor.js';
 import { sampleSpaceOutputs, sampleSpaceSide } from './cost.js';
 import type { FactorTotals } from './stage.js';
@@ -254,30 +254,7 @@ export class SampleSpaceFactor implements RawFactor {
 
   /** D_L = R^T per sample, rows (k, n), columns the K outputs. */
   private outputRows(out: Float64Array, offset: number): void {
-    const { samples: N, outputs: rowsPerSample, rows, network, point } = this;
-    const K = network.outputs;
-    const q = point.outputHessian;
-    out.fill(0, offset, offset + rows * K);
-    if (q.kind === 'diagonal') {
-      for (let k = 0; k < K; k++) {
-        for (let n = 0; n < N; n++) out[offset + k * rows + k * N + n] = Math.sqrt(q.q[k * N + n]);
-      }
-      return;
-    }
-    for (let n = 0; n < N; n++) {
-      const scale = Math.sqrt(q.scale[n]);
-      // tail[k] = p_k + ... + p_{K-1}, summed from the end: every term positive
-      let tailNext = q.p[(K - 1) * N + n];
-      for (let k = rowsPerSample - 1; k >= 0; k--) {
-        const p = q.p[k * N + n];
-        const tail = p + tailNext;
-        const row = offset + k * N + n;
-        out[row + k * rows] = tail > 0 ? scale * Math.sqrt((p * tailNext) / tail) : 0;
-        const factor = tailNext > 0 && tail > 0 ? scale * Math.sqrt(p / (tail * tailNext)) : 0;
-        for (let j = k + 1; j < K; j++) out[row + j * rows] = -q.p[j * N + n] * factor;
-        tailNext = tail;
-      }
-    }
+    outputRows(this.network, this.point, out, offset);
   }
 
   factor(damping: number): boolean {
@@ -415,28 +392,9 @@ export class SampleSpaceFactor implements RawFactor {
     for (let i = 0; i < P; i++) x[i] += rest[i];
   }
 
-  /** rows := R^+ u with u = dLoss/doutputs: R rows = u exactly, as u lies in the range of R. */
+  /** rows := R^+ dLoss/doutputs */
   private outputResidual(rows: Float64Array): void {
-    const { point, network, samples: N, outputs, rows: count, d, dOffsets, output } = this;
-    const K = network.outputs;
-    lossOfOutputs(network.loss, N, K, point.layers[point.layers.length - 1].output, point.batch, 0, output, null);
-    const last = this.lastRows(d, dOffsets);
-    if (point.outputHessian.kind === 'diagonal') {
-      for (let i = 0; i < count; i++) {
-        const root = last[i + Math.floor(i / N) * count];
-        rows[i] = root > 0 ? output[i] / root : 0;
-      }
-      return;
-    }
-    // R is lower triangular per sample (K x (K-1)): forward substitution, R[j, k] = last[(k, n), j].
-    for (let n = 0; n < N; n++) {
-      for (let k = 0; k < outputs; k++) {
-        let value = output[k * N + n];
-        for (let i = 0; i < k; i++) value -= last[i * N + n + k * count] * rows[i * N + n];
-        const root = last[k * N + n + k * count];
-        rows[k * N + n] = root > 0 ? value / root : 0;
-      }
-    }
+    outputResidual(this.network, this.point, this.lastRows(this.d, this.dOffsets), this.output, rows);
   }
 
   private outputFactor: Float64Array | null = null;

@@ -1,0 +1,79 @@
+/**
+ * The square root R of the output Hessian Q = R R^T, sample by sample, and what divides by it.
+ *
+ * Mean squared error and binary cross-entropy: R = diag(sqrt q). Softmax: the K x (K-1) Cholesky factor of
+ * diag(p) - p p^T in closed form (Tanabe & Sagae 1992), all of whose entries are products and quotients of sums of
+ * probabilities: accurate when p is one-hot to 1e-16.
+ *
+ * Rows are ordered (k, n) = k N + n: R^T is (K' N) x K, column-major.
+ */
+import type { Linearization } from '../derivatives/index.js';
+import { lossOfOutputs } from '../network/losses.js';
+import type { NetworkModel } from '../network/index.js';
+import { sampleSpaceOutputs } from './cost.js';
+
+/** Writes R^T, rows (k, n), columns the K outputs, at `offset`. */
+export function outputRows(network: NetworkModel, point: Linearization, out: Float64Array, offset: number): void {
+  const N = point.samples;
+  const K = network.outputs;
+  const outputs = sampleSpaceOutputs(network);
+  const rows = N * outputs;
+  const q = point.outputHessian;
+  out.fill(0, offset, offset + rows * K);
+  if (q.kind === 'diagonal') {
+    for (let k = 0; k < K; k++) {
+      for (let n = 0; n < N; n++) out[offset + k * rows + k * N + n] = Math.sqrt(q.q[k * N + n]);
+    }
+    return;
+  }
+  for (let n = 0; n < N; n++) {
+    const scale = Math.sqrt(q.scale[n]);
+    // tail[k] = p_k + ... + p_{K-1}, summed from the end: every term positive
+    let tailNext = q.p[(K - 1) * N + n];
+    for (let k = outputs - 1; k >= 0; k--) {
+      const p = q.p[k * N + n];
+      const tail = p + tailNext;
+      const row = offset + k * N + n;
+      out[row + k * rows] = tail > 0 ? scale * Math.sqrt((p * tailNext) / tail) : 0;
+      const factor = tailNext > 0 && tail > 0 ? scale * Math.sqrt(p / (tail * tailNext)) : 0;
+      for (let j = k + 1; j < K; j++) out[row + j * rows] = -q.p[j * N + n] * factor;
+      tailNext = tail;
+    }
+  }
+}
+
+/**
+ * rows := R^+ u with u = dLoss/doutputs: R rows = u exactly, as u lies in the range of R.
+ *
+ * @param last R^T, as {@link outputRows} writes it
+ * @param u space for N K numbers, overwritten by dLoss/doutputs
+ */
+export function outputResidual(
+  network: NetworkModel,
+  point: Linearization,
+  last: Float64Array,
+  u: Float64Array,
+  rows: Float64Array,
+): void {
+  const N = point.samples;
+  const K = network.outputs;
+  const outputs = sampleSpaceOutputs(network);
+  const count = N * outputs;
+  lossOfOutputs(network.loss, N, K, point.layers[point.layers.length - 1].output, point.batch, 0, u, null);
+  if (point.outputHessian.kind === 'diagonal') {
+    for (let i = 0; i < count; i++) {
+      const root = last[i + Math.floor(i / N) * count];
+      rows[i] = root > 0 ? u[i] / root : 0;
+    }
+    return;
+  }
+  // R is lower triangular per sample (K x (K-1)): forward substitution, R[j, k] = last[(k, n), j].
+  for (let n = 0; n < N; n++) {
+    for (let k = 0; k < outputs; k++) {
+      let value = u[k * N + n];
+      for (let i = 0; i < k; i++) value -= last[i * N + n + k * count] * rows[i * N + n];
+      const root = last[k * N + n + k * count];
+      rows[k * N + n] = root > 0 ? value / root : 0;
+    }
+  }
+}
