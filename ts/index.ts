@@ -17,6 +17,12 @@ export type { Optimizer, OptimizerState, StepReport } from './optimize/optimizer
 export { createSgd, type SgdOptions } from './optimize/sgd.js';
 export { createAdam, createAdamW, type AdamOptions } from './optimize/adam.js';
 export { createGaussNewton, type GaussNewtonOptions } from './optimize/gauss-newton.js';
+export { createNewton, type NewtonOptions } from './optimize/newton.js';
+export { createDampedNewton, type DampedNewtonOptions } from './optimize/damped-newton.js';
+export { createSaddleFree, type SaddleFreeOptions } from './optimize/saddle-free.js';
+export { createHessianFree, type HessianFreeOptions } from './optimize/hessian-free.js';
+export { createKfac, type KfacOptions } from './optimize/kfac.js';
+export { createEkfac } from './optimize/ekfac.js';
 export { createBfgs, type BfgsOptions } from './optimize/bfgs.js';
 export { createLbfgs, type LbfgsOptions } from './optimize/lbfgs.js';
 export { createSchedule, parseSchedule, type Schedule, type ScheduleSpec } from './optimize/schedules.js';

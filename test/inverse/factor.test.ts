@@ -302,6 +302,15 @@ describe('factor: hard and hostile input', () => {
     expect(() => f.inertia).to.throw(DeepHessianError, /not certain|singular/);
   });
 
+  it('a zero shift on a singular Hessian is told or solved, never an argument error', () => {
+    // N = 1 on five inputs: a null space, and a sample side that divides by the shift.
+    const p = randomPoint(shapes[0]);
+    const f = factorShifted(p, { shift: 0, method: 'affine', onFailure: 'return' });
+    const { status, residual } = f.solve(p.gradient);
+    expect(status).to.be.oneOf(['converged', 'singular', 'stalled']);
+    if (status === 'converged') expect(residual).to.be.at.most(1e-10);
+  });
+
   it('serves dead ReLU layers, duplicated samples and zero inputs', () => {
     const network = new Network({
       inputs: 6,

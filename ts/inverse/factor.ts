@@ -13,6 +13,7 @@ import {
   checkObject,
   checkOneOf,
   checkPositive,
+  firstNonFinite,
   failRange,
   failType,
   checkAllFinite,
@@ -352,6 +353,7 @@ export class Factor {
     let refinements = 0;
     while (residual > this.tolerance && refinements < this.options.maxRefinements && Number.isFinite(residual)) {
       this.raw.solve(r, best, 1);
+      if (firstNonFinite(best) >= 0) break;
       kernels.axpy(P, 1, best, 0, x, 0);
       refinements++;
       const next = this.residual(g, x, r) / norm;
@@ -442,6 +444,8 @@ export class Factor {
 
   /** r := g - (M + eps I) x; returns |r|. */
   private residual(g: Float64Array, x: Float64Array, r: Float64Array): number {
+    // A factor that overflowed leaves x without a number to judge: the fallbacks take over.
+    if (firstNonFinite(x) >= 0) return Infinity;
     this.apply(x, r);
     for (let i = 0; i < r.length; i++) r[i] = g[i] - r[i];
     return kernels.nrm2(r.length, r, 0);

@@ -46,6 +46,7 @@ import { createSchedule, type Schedule, type ScheduleSpec } from './schedules.js
 export const dampedNewtonMatrices = ['hessian', 'gauss-newton'] as const;
 export type DampedNewtonMatrix = (typeof dampedNewtonMatrices)[number];
 
+/** Options of {@link createDampedNewton}. */
 export interface DampedNewtonOptions {
   /** M, default 'hessian' */
   matrix?: DampedNewtonMatrix;

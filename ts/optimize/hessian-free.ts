@@ -43,6 +43,7 @@ import { TruncatedCg } from './truncated-cg.js';
 export const hessianFreeCurvatures = ['gauss-newton', 'hessian'] as const;
 export type HessianFreeCurvature = (typeof hessianFreeCurvatures)[number];
 
+/** Options of {@link createHessianFree}. */
 export interface HessianFreeOptions {
   /** 'gauss-newton' (default): CG; 'hessian': MINRES */
   curvature?: HessianFreeCurvature;
@@ -50,6 +51,7 @@ export interface HessianFreeOptions {
   damping?: number;
   /** bounds of lambda, defaults 1e-20 and 1e10 */
   minimumDamping?: number;
+  /** upper bound of the damping */
   maximumDamping?: number;
   /** most products of one step, default 250 */
   maxIterations?: number;

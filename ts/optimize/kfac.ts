@@ -51,6 +51,7 @@ import { createSchedule, type Schedule, type ScheduleSpec } from './schedules.js
 export const rescalings = ['model', 'clip'] as const;
 export type Rescaling = (typeof rescalings)[number];
 
+/** Options of {@link createKfac} and of EK-FAC. */
 export interface KfacOptions {
   /** first lambda > 0, default 1 */
   damping?: number;
@@ -81,6 +82,7 @@ export interface KfacOptions {
   adaptGamma?: boolean;
   /** bounds of lambda, defaults 1e-20 and 1e10 */
   minimumDamping?: number;
+  /** upper bound of the damping */
   maximumDamping?: number;
   /** factor on lambda per step after good steps, and its inverse after poor ones, in (0, 1), default 0.8 (fixed and full batches); 0.95 suits streams */
   dampingDecay?: number;

@@ -34,6 +34,7 @@ import type { Batch } from '../network/index.js';
 import { stateNumber, type Optimizer, type OptimizerState, type StepReport } from './optimizer.js';
 import { PointShiftedOperator, TrustRegionSolver, type TrustRegionSolution } from './trust-region.js';
 
+/** Options of {@link createNewton}. */
 export interface NewtonOptions {
   /** first radius, default 1 (Euclidean norm of the step) */
   radius?: number;

@@ -23,11 +23,13 @@ import type { Batch } from '../network/index.js';
 import { KrylovSubspace } from './krylov-subspace.js';
 import { stateNumber, type Optimizer, type OptimizerState, type StepReport } from './optimizer.js';
 
+/** Options of {@link createSaddleFree}. */
 export interface SaddleFreeOptions {
   /** first eps > 0, default 1 */
   damping?: number;
   /** bounds of eps, defaults 1e-20 and 1e10 */
   minimumDamping?: number;
+  /** upper bound of the damping */
   maximumDamping?: number;
   /** products a step, default 40 */
   subspace?: number;
