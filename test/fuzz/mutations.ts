@@ -115,14 +115,14 @@ export async function largestAllocation(work: () => Promise<void>): Promise<numb
       },
     });
   });
-  Buffer.alloc = ((size: number, ...rest: []) => {
+  Buffer.alloc = (size: number, ...rest: []) => {
     note(size);
     return alloc(size, ...rest);
-  });
-  Buffer.allocUnsafe = ((size: number) => {
+  };
+  Buffer.allocUnsafe = (size: number) => {
     note(size);
     return allocUnsafe(size);
-  });
+  };
   try {
     await work();
   } finally {
