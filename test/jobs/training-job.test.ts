@@ -100,21 +100,23 @@ describe('training job', function () {
     const random = new Random(8);
     let failures = 0;
     job.on('failed', () => failures++);
-    for (let round = 0; round < 4; round++) {
+    job.start();
+    await until(() => job.state === 'running');
+    for (let round = 0; round < 4 && job.state === 'running'; round++) {
       const before = job.latest?.step ?? 0;
-      if (round === 0) job.start();
-      else job.resume();
-      await until(() => job.state === 'running' && (round === 0 || (job.latest?.step ?? 0) !== before));
-      await new Promise((resolve) => setTimeout(resolve, random.integer(round === 0 ? 600 : 60)));
+      await until(() => (job.latest?.step ?? 0) !== before || job.state !== 'running');
+      await new Promise((resolve) => setTimeout(resolve, random.integer(60)));
       if (job.state !== 'running') break;
       await scheduler.workers.terminateThreads();
       await until(() => job.state !== 'running');
       expect(job.state).to.equal('failed');
       expect((job.error as DeepHessianError).code).to.equal('worker-lost');
       expect(((await rejection(job.result())) as DeepHessianError).code).to.equal('worker-lost');
+      job.resume();
+      await until(() => job.state === 'running');
     }
     expect(failures).to.be.greaterThan(0);
-    await job.resume().result();
+    await job.result();
     expect(job.end?.step).to.equal(3000);
     expect(stateOf(folder('killed'))).to.deep.equal(
       await reference('killed-here', { ...config, 'checkpoint-every': 1000 }),
@@ -124,6 +126,20 @@ describe('training job', function () {
     );
     expect(steps).to.deep.equal([...new Set(steps)].sort((a, b) => a - b));
     expect(scheduler.memory.free).to.equal(scheduler.memory.total);
+  });
+
+  it('is not lost when its thread ends before it has begun', async () => {
+    const own = new JobScheduler({ concurrency: 1 });
+    try {
+      const job = new TrainingJob({ ...small, steps: 5 }, { folder: folder('early'), scheduler: own }).start();
+      for (let round = 0; round < 3; round++) {
+        await until(() => own.workers.threads > 0);
+        await own.workers.terminateThreads();
+      }
+      expect((await job.result()).end?.step).to.equal(5);
+    } finally {
+      await own.close();
+    }
   });
 
   it('starts again where a killed process left a folder without a checkpoint', async () => {

@@ -35,6 +35,11 @@ export async function runTraining(task: TrainingTask & { port: MessagePort }): P
   const controller = new AbortController();
   let underWay = 0;
   let wake = (): void => undefined;
+  // Nobody is left who would read the records.
+  port.once('close', () => {
+    controller.abort();
+    wake();
+  });
   port.on('message', (command: TrainingCommand) => {
     if ('stop' in command) controller.abort();
     else underWay -= command.taken;

@@ -38,6 +38,9 @@ export interface WorkerPoolOptions {
   idle?: number;
 }
 
+/** Threads that may end before they are ready, one after another, before the pool gives up. */
+const mostFailedStarts = 20;
+
 /** A task under way. */
 export interface Task {
   /** This side of the channel. */
@@ -49,6 +52,7 @@ export interface Task {
 export class WorkerPool {
   private readonly pool: Piscina;
   private closed = false;
+  private failedStarts = 0;
   private readonly onBroken = new Set<(error: Error) => void>();
 
   constructor(options: WorkerPoolOptions = {}) {
@@ -67,9 +71,24 @@ export class WorkerPool {
       recordTiming: false,
     });
     // A thread that fails outside any task, for example because its module does not load: nothing would ever run.
-    this.pool.on('error', (error: Error) => {
-      for (const fail of this.onBroken) fail(error);
+    this.pool.on('error', (error: Error) => this.breakDown(error));
+    // A thread that ends before it has taken a task leaves that task in the pool's line, with nobody to take it.
+    this.pool.on('workerCreate', () => {
+      this.failedStarts = 0;
     });
+    this.pool.on('workerDestroy', () => setImmediate(() => this.replaceThread()));
+  }
+
+  /** Starts another thread where tasks wait, by a task that does nothing. */
+  private replaceThread(): void {
+    if (this.closed || this.pool.queueSize === 0) return;
+    if (++this.failedStarts > mostFailedStarts)
+      this.breakDown(new Error(`${mostFailedStarts} threads in a row ended before they were ready`));
+    else this.pool.run(null, { name: 'nothing' }).catch(() => undefined);
+  }
+
+  private breakDown(error: Error): void {
+    for (const fail of this.onBroken) fail(error);
   }
 
   /** Threads alive at the moment. */

@@ -6,3 +6,5 @@
  */
 export const { holdFactor } = await import('./factor-thread.js');
 export const { runTraining } = await import('./training-thread.js');
+/** A task that is over at once. */
+export const nothing = (): void => undefined;
