@@ -19,6 +19,8 @@ export interface JobSchedulerOptions {
   memory?: number;
   /** Milliseconds after which a thread without a job ends, default 10000. */
   idle?: number;
+  /** Added to the nice value of the training threads (on Linux), so that the main thread is served first. Default 10; 0 to 19. */
+  nice?: number;
 }
 
 /** Decides which jobs run: by priority, then by age, within a number of jobs and a memory budget. */
@@ -34,12 +36,12 @@ export class JobScheduler {
 
   constructor(options: JobSchedulerOptions = {}) {
     checkObject('JobScheduler', 'options', options);
-    checkKeys('JobScheduler', 'options', options, ['concurrency', 'memory', 'idle']);
-    const { concurrency = availableParallelism(), memory, idle } = options as JobSchedulerOptions;
+    checkKeys('JobScheduler', 'options', options, ['concurrency', 'memory', 'idle', 'nice']);
+    const { concurrency = availableParallelism(), memory, idle, nice = 10 } = options as JobSchedulerOptions;
     checkInteger('JobScheduler', 'concurrency', concurrency, 1, 1024);
     this.concurrency = concurrency;
     this.memory = new MemoryBudget(memory);
-    this.pool = new WorkerPool({ threads: concurrency, ...(idle === undefined ? {} : { idle }) });
+    this.pool = new WorkerPool({ threads: concurrency, nice, ...(idle === undefined ? {} : { idle }) });
   }
 
   /** Jobs that run. */

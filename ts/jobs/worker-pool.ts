@@ -36,6 +36,8 @@ export interface WorkerPoolOptions {
   tasksPerThread?: number;
   /** Milliseconds after which a thread without work ends, default 10000. */
   idle?: number;
+  /** Added to the threads' nice value on Linux, so that the main thread goes first. Default 0; 0 to 19. */
+  nice?: number;
 }
 
 /** Threads that may end before they are ready, one after another, before the pool gives up. */
@@ -56,10 +58,11 @@ export class WorkerPool {
   private readonly onBroken = new Set<(error: Error) => void>();
 
   constructor(options: WorkerPoolOptions = {}) {
-    const { threads = availableParallelism(), tasksPerThread = 1, idle = 10_000 } = options;
+    const { threads = availableParallelism(), tasksPerThread = 1, idle = 10_000, nice = 0 } = options;
     checkInteger('WorkerPool', 'threads', threads, 1, 1024);
     checkInteger('WorkerPool', 'tasksPerThread', tasksPerThread, 1);
     checkNonNegative('WorkerPool', 'idle', idle);
+    checkInteger('WorkerPool', 'nice', nice, 0, 19);
     this.pool = new Piscina({
       ...workerModule(),
       minThreads: 0,
@@ -69,6 +72,8 @@ export class WorkerPool {
       // Tasks wait for messages: a thread must never sleep in Atomics.wait between them.
       atomics: 'disabled',
       recordTiming: false,
+      // Elsewhere than on Linux the value belongs to the process, not to the thread.
+      niceIncrement: process.platform === 'linux' ? nice : 0,
     });
     // A thread that fails outside any task, for example because its module does not load: nothing would ever run.
     this.pool.on('error', (error: Error) => this.breakDown(error));
