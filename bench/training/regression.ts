@@ -16,7 +16,9 @@ import {
   type BenchOptions,
   type Outcome,
 } from './runs.js';
-import { prepareTables } from './tables.js';
+import { resolveSettings } from '../../ts/train/config.js';
+import { loadProblem } from '../../ts/train/experiment.js';
+import { irreducibleError, prepareTables } from './tables.js';
 
 const nets: readonly [layers: number, hidden: number][] = [
   [3, 16],
@@ -34,6 +36,12 @@ export async function regressionSection(options: BenchOptions): Promise<void> {
   const ratios: { what: string; ratio: number }[] = [];
   try {
     for (const [name, table] of settings) {
+      const floor = irreducibleError((await loadProblem(resolveSettings({ ...table, seed: 1 }))).train);
+      const shown =
+        floor > 1e-12
+          ? `: rows with equal inputs and different values leave ${floor.toExponential(3)} to any method`
+          : '';
+      console.log(`\n  ${name}${shown}`);
       for (const [layers, hidden] of nets) {
         console.log(`\n  ${name}, ${layers} x ${hidden}, ${time} s a run, ${options.seeds} seeds`);
         const base = { ...table, 'num-layers': layers + 1, 'hidden-dim': hidden, 'time-budget': time };

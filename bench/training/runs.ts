@@ -40,8 +40,8 @@ export type Outcome = Pick<RunResult, 'seed' | 'loss' | 'steps' | 'seconds' | 's
 export type Score = (run: Outcome) => number;
 export const finalLoss: Score = (run) => run.loss;
 
-/** Five rates each; the best ones lie inside for every problem below. */
-export const rates = { sgd: [1, 0.3, 0.1, 0.03, 0.01], adam: [3e-2, 1e-2, 3e-3, 1e-3, 3e-4] } as const;
+/** Five rates each; a note is printed where the best one lies at an end of the list. */
+export const rates = { sgd: [0.3, 0.1, 0.03, 0.01, 0.003], adam: [1e-2, 3e-3, 1e-3, 3e-4, 1e-4] } as const;
 
 /** SGD with momentum and Adam, tuned. */
 export const firstOrder: readonly Method[] = [
@@ -97,6 +97,7 @@ export async function tournament(
     const { optional: _, ...contestant } = method;
     const first = await runAll(base, [contestant], [seeds[0]]);
     const best = first.reduce((a, b) => (score(b) < score(a) || Number.isNaN(score(a)) ? b : a));
+    noteEdge(method.label, best.rate, method.rates);
     const fixed: Contestant = best.rate === null ? contestant : { ...contestant, rates: [best.rate] };
     const runs = [best, ...(await runAll(base, [fixed], seeds.slice(1)))];
     results.push({ label: method.label, rate: best.rate, runs });
@@ -105,6 +106,11 @@ export async function tournament(
     }
   }
   return results;
+}
+
+function noteEdge(label: string, rate: number | null, all: readonly number[] = []): void {
+  if (rate === null || all.length < 3 || (rate !== all[0] && rate !== all.at(-1))) return;
+  console.log(`    ${label}: the best rate, ${rate}, is an end of the list`);
 }
 
 /** PyTorch's namesake of a method, tuned in the same way. */
@@ -124,6 +130,7 @@ async function torchRuns(
   const first: Outcome[] = [];
   for (const rate of method.rates ?? []) first.push(await run(seeds[0], rate));
   const best = first.reduce((a, b) => (score(b) < score(a) || Number.isNaN(score(a)) ? b : a));
+  noteEdge(label, best.rate, method.rates);
   const runs = [best];
   for (const seed of seeds.slice(1)) runs.push(await run(seed, best.rate as number));
   return { label, rate: best.rate, runs };

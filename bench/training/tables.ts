@@ -5,6 +5,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Dataset } from '../../ts/data/dataset.js';
 import { readIndices } from '../../ts/data/indices.js';
 import { dataFolder, readText } from '../harness.js';
 
@@ -41,4 +42,27 @@ export async function prepareTables(): Promise<{ settings: Map<TableName, TableS
     settings.set(name, { data: 'csv', file: await write('train'), 'test-file': await write('test') });
   }
   return { settings, remove: () => rmSync(folder, { recursive: true, force: true }) };
+}
+
+/**
+ * The least mean squared error that any function of the inputs has on a table: rows with equal inputs and different values. Concrete
+ * has some, so no network gets below this however it is trained.
+ */
+export function irreducibleError({ samples, features, outputs, inputs, values }: Dataset): number {
+  const groups = new Map<string, number[]>();
+  for (let n = 0; n < samples; n++) {
+    const key = inputs.subarray(n * features, (n + 1) * features).join(' ');
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [n]);
+    else group.push(n);
+  }
+  let sum = 0;
+  for (const rows of groups.values()) {
+    for (let k = 0; k < outputs; k++) {
+      const own = rows.map((n) => (values as Float64Array)[n * outputs + k]);
+      const mean = own.reduce((a, b) => a + b) / own.length;
+      for (const value of own) sum += (value - mean) ** 2;
+    }
+  }
+  return sum / (samples * outputs);
 }
