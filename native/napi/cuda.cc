@@ -145,7 +145,7 @@ napi_value download(napi_env env, napi_callback_info info) { return transfer(env
 
 napi_value copy(napi_env env, napi_callback_info info) {
   DeviceArgs args(env, info, "copy");
-  const int n = args.size("n");
+  const std::int64_t n = args.index("n");
   const Block x = args.vector("x", n), y = args.vector("y", n);
   args.apart(y, x);
   if (args.ok()) args.run([&] { args.device().copy(y.data, x.data, static_cast<std::size_t>(n) * static_cast<std::size_t>(x.elementSize)); });

@@ -56,6 +56,10 @@ describe('emulated CUDA', function () {
     expect(mocha(['test/device/conformance.test.ts'], ['--grep', 'device: CUDA'])).to.be.at.least(39);
   });
 
+  it('factors and solves as the CPU does', () => {
+    expect(mocha(['test/inverse/device.test.ts'], ['--grep', 'on a device CUDA'])).to.be.at.least(3);
+  });
+
   it('turns every failing call into an error with its figures, and leaks nothing', () => {
     expect(mocha(['test/device/emulated-failures.ts'])).to.be.at.least(5);
   });

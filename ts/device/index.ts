@@ -5,3 +5,15 @@ export { createHostDevice, type HostDeviceOptions } from './host.js';
 export { openCudaDevice, type CudaDevice, type CudaDeviceOptions } from './cuda.js';
 export { instrument, type DeviceCounters } from './instrumented.js';
 export { cudaInfo, type CudaDeviceInfo, type CudaInfo, type CudaLibrary } from '../native/cuda.js';
+export {
+  chooseDevice,
+  closeSharedCudaDevice,
+  deviceNames,
+  measureRates,
+  modelSeconds,
+  sharedCudaDevice,
+  type ChosenDevice,
+  type DeviceName,
+  type DeviceRates,
+  type DeviceWork,
+} from './select.js';

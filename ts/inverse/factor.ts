@@ -18,6 +18,7 @@ import {
   failType,
   checkAllFinite,
 } from '../checks.js';
+import { deviceNames, type DeviceKernels, type DeviceName } from '../device/index.js';
 import { DeepHessianError } from '../errors.js';
 import type { Linearization } from '../derivatives/index.js';
 import { gmres } from '../linalg/gmres.js';
@@ -28,6 +29,7 @@ import { Random } from '../random.js';
 import { ChainFactor } from './chain.js';
 import { chooseMethod, estimateCosts, type CostEstimate, type Method } from './cost.js';
 import { DenseFactor } from './dense.js';
+import { deviceRoute } from './device-route.js';
 import { availableMemory, requireMemory } from './memory.js';
 import type { MatrixKind, RawFactor } from './raw-factor.js';
 import { SampleSpaceFactor } from './sample-space.js';
@@ -51,6 +53,12 @@ export interface FactorOptions {
   onFailure?: 'throw' | 'return';
   /** Bytes that the factor may take, default what the process has available. */
   memoryLimit?: number;
+  /**
+   * Where the factorization is done, default 'cpu'. 'cuda': on an NVIDIA card, which serves the methods 'sample-space' and
+   * 'dense'; without one a DeepHessianError 'device-unavailable'. 'auto': on a card where that is modelled to be faster, else
+   * on the CPU; {@link Factor.reason} says which and why. Or an open device.
+   */
+  device?: DeviceName | DeviceKernels;
 }
 
 const optionNames = [
@@ -62,6 +70,7 @@ const optionNames = [
   'maxRefinements',
   'onFailure',
   'memoryLimit',
+  'device',
 ];
 const matrixKinds: readonly MatrixKind[] = ['hessian', 'gauss-newton'];
 const methodNames: readonly (Method | 'auto')[] = ['auto', 'block', 'affine', 'sample-space', 'dense'];
@@ -77,6 +86,8 @@ export class Factor {
   readonly matrix: MatrixKind;
   /** the route taken: 'block', 'affine', 'sample-space' or 'dense' */
   readonly method: Method;
+  /** where the factorization was done */
+  readonly device: 'cpu' | 'cuda';
   /** why this route: modelled time and memory, and those of the others */
   readonly reason: string;
   /** Modelled cost of the route. */
@@ -127,25 +138,46 @@ export class Factor {
         );
       }
     }
-    this.method = this.estimate.method;
-    requireMemory(
-      'factor',
-      this.estimate.bytes,
-      memoryLimit,
-      'use fewer samples, a narrower network or another method',
-    );
     const single = precision === 'mixed';
-    if (this.method === 'dense') this.raw = new DenseFactor(point, matrix, single);
-    else if (this.method === 'sample-space') {
-      const raw = new SampleSpaceFactor(network, samples);
-      raw.assemble(point);
-      this.raw = raw;
-    } else this.raw = new ChainFactor(point, matrix, this.method === 'block', single);
+    const { device } = options;
+    const route =
+      device === undefined || device === 'cpu'
+        ? null
+        : deviceRoute('factor', point, { matrix, method, device, single, shifted }, this.estimate);
+    if (route !== null && route.raw !== null) {
+      this.raw = route.raw;
+      this.device = route.device.kind;
+      this.estimate = route.estimate;
+      this.reason = route.reason;
+      this.method = route.estimate.method;
+    } else {
+      this.device = 'cpu';
+      if (route !== null) this.reason += `; on the CPU: ${route.reason}`;
+      this.method = this.estimate.method;
+      requireMemory(
+        'factor',
+        this.estimate.bytes,
+        memoryLimit,
+        'use fewer samples, a narrower network or another method',
+      );
+      if (this.method === 'dense') this.raw = new DenseFactor(point, matrix, single);
+      else if (this.method === 'sample-space') {
+        const raw = new SampleSpaceFactor(network, samples);
+        raw.assemble(point);
+        this.raw = raw;
+      } else this.raw = new ChainFactor(point, matrix, this.method === 'block', single);
+    }
     const P = network.parameterCount;
     this.residualVector = new Float64Array(P);
     this.correction = new Float64Array(P);
     this.product = new Float64Array(P);
-    this.run(options.damping);
+    try {
+      this.run(options.damping);
+    } catch (error) {
+      // A device's memory is not collected.
+      this.raw.dispose();
+      throw error;
+    }
   }
 
   /** eps of the present factorization. */
@@ -483,6 +515,9 @@ function checkOptions(operation: string, point: unknown, options: unknown): asse
   if (options.onFailure !== undefined)
     checkOneOf(operation, 'onFailure', options.onFailure, ['throw', 'return'] as const);
   if (options.memoryLimit !== undefined) checkPositive(operation, 'memoryLimit', options.memoryLimit);
+  if (options.device !== undefined && typeof options.device !== 'object') {
+    checkOneOf(operation, 'device', options.device, deviceNames);
+  }
 }
 
 /**

@@ -15,5 +15,8 @@ export { availableMemory, requireMemory } from './memory.js';
 export { SampleSpaceFactor } from './sample-space.js';
 export { ChainFactor } from './chain.js';
 export { DenseFactor } from './dense.js';
+export { DeviceDenseFactor } from './device-dense.js';
+export { DeviceSampleSpaceFactor } from './device-sample-space.js';
+export { deviceMethods, sampleSpaceWork } from './device-route.js';
 export type { MatrixKind, RawFactor } from './raw-factor.js';
 export type { FactorTotals } from './stage.js';

@@ -1,0 +1,121 @@
+/**
+ * Which routes exist on a device, what they cost there, and the factor that serves a job on one.
+ *
+ * Sample space (Gauss-Newton, affine layers) and the dense route do. The block and affine routes work on many small
+ * matrices with decisions in between; they run on the CPU.
+ */
+import type { Linearization } from '../derivatives/index.js';
+import { chooseDevice, type DeviceKernels, type DeviceName, type DeviceWork } from '../device/index.js';
+import { DeepHessianError } from '../errors.js';
+import { estimateCosts, formatBytes, sampleSpaceSide, type CostEstimate, type Method } from './cost.js';
+import { DeviceDenseFactor } from './device-dense.js';
+import { DeviceSampleSpaceFactor } from './device-sample-space.js';
+import type { MatrixKind, RawFactor } from './raw-factor.js';
+
+/** Methods that run on a device. */
+export const deviceMethods: readonly Method[] = ['sample-space', 'dense'];
+
+/** What a factorization and one solve in sample space consist of. */
+export function sampleSpaceWork(network: Linearization['network'], samples: number): DeviceWork {
+  const { side, flops } = sampleSpaceSide(network, samples);
+  const P = network.parameterCount;
+  const rows = samples * network.outputs;
+  const order = side === 'samples' ? rows : P;
+  let activations = 0;
+  for (const { units, inputs } of network.layers) activations += samples * (units + inputs);
+  return {
+    products: flops - order ** 3 / 3,
+    order,
+    calls: 12 * network.layers.length + 10,
+    transferred: 8 * (3 * P + activations + rows * network.outputs),
+  };
+}
+
+function denseWork(network: Linearization['network'], estimate: CostEstimate): DeviceWork {
+  const P = network.parameterCount;
+  // M is written out by the host: everything of the CPU's estimate but the factorization.
+  const host = (estimate.seconds * (estimate.flops - P ** 3 / 3)) / estimate.flops;
+  return { products: 0, order: P, calls: P + 10, transferred: 8 * P * P, host };
+}
+
+export interface DeviceRouteOptions {
+  matrix: MatrixKind;
+  method: Method | 'auto';
+  device: DeviceName | DeviceKernels;
+  single: boolean;
+  /** any shift, so that M + shift I may be indefinite */
+  shifted: boolean;
+}
+
+/** A factor on a device, or why the CPU serves the job (never with device 'cuda', which is an error then). */
+export type DeviceRoute =
+  { raw: RawFactor; device: DeviceKernels; estimate: CostEstimate; reason: string } | { raw: null; reason: string };
+
+/**
+ * Finds and makes the factor on a device.
+ *
+ * @param cpu what the CPU would take
+ * @throws DeepHessianError 'device-unavailable', 'unsupported' where no route exists there, 'out-of-memory'
+ */
+export function deviceRoute(
+  operation: string,
+  point: Linearization,
+  options: DeviceRouteOptions,
+  cpu: CostEstimate,
+): DeviceRoute {
+  const { matrix, method, single, shifted } = options;
+  const { network, samples } = point;
+  const wanted = options.device;
+  const refuse = (reason: string): DeviceRoute => {
+    if (wanted !== 'auto') throw new DeepHessianError('unsupported', `${operation}: ${reason}`, { method });
+    return { raw: null, reason };
+  };
+  // Whether there is a device at all comes first.
+  const there = chooseDevice(operation, wanted);
+  if (there.device === null) return { raw: null, reason: there.reason };
+  if (method !== 'auto' && !deviceMethods.includes(method)) {
+    return refuse(`method '${method}' runs on the CPU; on a device there are: ${deviceMethods.join(', ')}`);
+  }
+  const usable = estimateCosts(network, samples, matrix)
+    .filter(({ method: m, unavailable }) => unavailable === null && deviceMethods.includes(m))
+    .filter(({ method: m }) => (method === 'auto' ? !(shifted && m === 'sample-space') : m === method))
+    .sort((a, b) => a.flops - b.flops);
+  if (usable.length === 0) return refuse(`no route on a device serves this network and matrix: '${matrix}'`);
+  const free = there.device.memory().free;
+  const bytesOf = (m: Method): number =>
+    m === 'dense'
+      ? DeviceDenseFactor.estimateBytes(network.parameterCount, single)
+      : DeviceSampleSpaceFactor.estimateBytes(network, samples, single);
+  const estimate = usable.find(({ method: m }) => bytesOf(m) <= free);
+  if (estimate === undefined) {
+    const bytes = bytesOf(usable[0].method);
+    const reason = `needs ${formatBytes(bytes)} but ${formatBytes(free)} of ${there.device.name} is free`;
+    if (wanted === 'auto') return { raw: null, reason };
+    throw new DeepHessianError('out-of-memory', `${operation}: ${reason}; use fewer samples or the CPU`, {
+      bytes,
+      free,
+    });
+  }
+  const work = estimate.method === 'dense' ? denseWork(network, estimate) : sampleSpaceWork(network, samples);
+  const chosen = chooseDevice(operation, wanted, work, cpu.seconds);
+  if (chosen.device === null) return { raw: null, reason: chosen.reason };
+  const reason = `${estimate.method} on ${chosen.device.name}: ${chosen.reason}`;
+  const bytes = bytesOf(estimate.method);
+  const made = { ...estimate, bytes };
+  if (estimate.method === 'dense') {
+    return {
+      raw: new DeviceDenseFactor(chosen.device, point, matrix, single),
+      device: chosen.device,
+      estimate: made,
+      reason,
+    };
+  }
+  const raw = new DeviceSampleSpaceFactor(chosen.device, network, samples, single);
+  try {
+    raw.assemble(point);
+  } catch (error) {
+    raw.dispose();
+    throw error;
+  }
+  return { raw, device: chosen.device, estimate: made, reason };
+}
