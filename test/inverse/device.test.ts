@@ -216,9 +216,7 @@ describe('factors on a device', () => {
         .that.includes({ code: 'device-unavailable' });
       const f = factor(point, { damping: 1, device: 'auto' });
       expect(f.device).to.equal('cpu');
-      expect(f.reason)
-        .to.include('on the CPU: no usable GPU: ')
-        .and.to.include(reason);
+      expect(f.reason).to.include('on the CPU: no usable GPU: ').and.to.include(reason);
       const plain = factor(point, { damping: 1 });
       expect(f.method).to.equal(plain.method);
       expect(f.solve(point.gradient).x).to.deep.equal(plain.solve(point.gradient).x);

@@ -98,7 +98,11 @@ describe('loading of the kernels', function () {
 
     it('has every kernel of the fallback and says what it is', () => {
       if (addon === null) return;
-      expect(Object.keys(addon).sort()).to.deep.equal(Object.keys(fallback).sort());
+      const kernelsOf = (object: object): string[] =>
+        Object.keys(object)
+          .filter((name) => !name.startsWith('cuda'))
+          .sort();
+      expect(kernelsOf(addon)).to.deep.equal(kernelsOf(fallback));
       const info = addon.info();
       expect(Object.keys(info).sort()).to.deep.equal(Object.keys(fallback.info()).sort());
       expect(info.backend).to.equal('openblas');
