@@ -33,7 +33,7 @@ const tarballBound = (binaries: number): number => (1.5 + 4 * binaries) * 1e6;
 /** What may be in the package: nothing else. */
 const allowed = [
   /^package\.json$/,
-  /^(README|CHANGELOG|LICENSE|THIRD_PARTY_NOTICES)(\.md)?$/,
+  /^(README|CHANGELOG|LICENSE|THIRD_PARTY_NOTICES|CITATION)(\.md|\.cff)?$/,
   /^index\.(cjs|d\.cts)$/,
   /^dist\/[\w/-]+\.(js|d\.ts)(\.map)?$/,
   /^native\/[\w/-]+(\.\w+)?$/,
@@ -67,6 +67,16 @@ function pack(args: string[]): Packed {
   // npm 10 prints a list, npm 12 an object keyed by name.
   const parsed = JSON.parse(stdout) as Packed[] | Record<string, Packed>;
   return Object.values(parsed)[0];
+}
+
+/** Why there is no prebuilt binary of the sources as they are; '' when there is one. */
+function unavailable(): string {
+  const record = join(dirname(binary), 'prebuild.json');
+  if (!existsSync(binary) || !existsSync(record)) return `prebuilds/${target}/ is not there (npm run native:prebuilt)`;
+  const script = "import('./scripts/prebuild.mjs').then(({ sourceHash }) => process.stdout.write(sourceHash()))";
+  const { stdout } = spawnSync(process.execPath, ['-e', script], { cwd: root, encoding: 'utf8' });
+  const { sources } = JSON.parse(readFileSync(record, 'utf8')) as { sources: string };
+  return sources === stdout ? '' : `prebuilds/${target}/ is made from other sources (npm run native:prebuilt)`;
 }
 
 /** Skips with a reason, or fails where the prebuilt binary is required. */
@@ -110,7 +120,8 @@ describe('prebuilt binary', function () {
   this.timeout(60_000);
 
   before(function () {
-    if (!existsSync(binary)) skip(this, `prebuilds/${target}/ is not there (npm run native:prebuilt)`);
+    const reason = unavailable();
+    if (reason !== '') skip(this, reason);
   });
 
   it('needs no BLAS, no Fortran, no C++ library and an old glibc only', function () {
@@ -179,7 +190,8 @@ describe('installed from the tarball', function () {
   let hidden: string[] = [];
 
   before(function () {
-    if (!existsSync(binary)) return skip(this, `prebuilds/${target}/ is not there (npm run native:prebuilt)`);
+    const reason = unavailable();
+    if (reason !== '') return skip(this, reason);
     if (!existsSync(join(root, 'dist', 'index.js'))) return skip(this, 'dist/ is not there (npm run build:ts)');
     folder = mkdtempSync(join(tmpdir(), 'deep-hessian-installed-'));
     const { filename } = pack(['--pack-destination', folder]);

@@ -40,8 +40,11 @@ export type Outcome = Pick<RunResult, 'seed' | 'loss' | 'steps' | 'seconds' | 's
 export type Score = (run: Outcome) => number;
 export const finalLoss: Score = (run) => run.loss;
 
-/** Five rates each; a note is printed where the best one lies at an end of the list. */
-export const rates = { sgd: [0.3, 0.1, 0.03, 0.01, 0.003], adam: [1e-2, 3e-3, 1e-3, 3e-4, 1e-4] } as const;
+/** Five rates each for fixed and full batches; a note is printed where the best one lies at an end of the list. */
+export const rates = { sgd: [0.3, 0.1, 0.03, 0.01, 0.003], adam: [3e-2, 1e-2, 3e-3, 1e-3, 3e-4] } as const;
+
+/** Five rates each for streams, whose noise asks for lower ones. */
+export const streamRates = { sgd: [0.1, 0.03, 0.01, 0.003, 0.001], adam: [1e-2, 3e-3, 1e-3, 3e-4, 1e-4] } as const;
 
 /** SGD with momentum and Adam, tuned. */
 export const firstOrder: readonly Method[] = [

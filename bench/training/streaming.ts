@@ -11,7 +11,7 @@ import {
   find,
   medianScore,
   printTable,
-  rates,
+  streamRates,
   tournament,
   type BenchOptions,
   type Method,
@@ -21,8 +21,8 @@ import {
 const seconds = 30;
 
 const methods: readonly Method[] = [
-  { label: 'sgd', optimizer: 'sgd', settings: { momentum: 0.9, 'batch-size': 128 }, rates: rates.sgd },
-  { label: 'adam', optimizer: 'adam', settings: { 'batch-size': 128 }, rates: rates.adam },
+  { label: 'sgd', optimizer: 'sgd', settings: { momentum: 0.9, 'batch-size': 128 }, rates: streamRates.sgd },
+  { label: 'adam', optimizer: 'adam', settings: { 'batch-size': 128 }, rates: streamRates.adam },
   { label: 'gauss-newton, batch 128', optimizer: 'gauss-newton', settings: { 'batch-size': 128 } },
   {
     label: 'gauss-newton, momentum',
