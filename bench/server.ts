@@ -174,15 +174,17 @@ async function kills(): Promise<void> {
     return `${counters.step} ${vectors.join(' ')}`;
   };
   const job = new TrainingJob(config, { folder: folder(), scheduler, memory: 1 }).start();
+  // A function: the state changes behind the compiler's back.
+  const state = (): string => job.state;
   let killed = 0;
-  while (killed < count && job.state !== 'finished') {
+  while (killed < count && state() !== 'finished') {
     const before = job.latest?.step;
-    while (job.state !== 'finished' && job.latest?.step === before) await sleep(5);
+    while (state() !== 'finished' && job.latest?.step === before) await sleep(5);
     await sleep(random.integer(100));
-    if (job.state !== 'running') continue;
+    if (state() !== 'running') continue;
     await scheduler.workers.terminateThreads();
-    while (job.state === 'running') await sleep(1);
-    if (job.state !== 'failed') continue;
+    while (state() === 'running') await sleep(1);
+    if (state() !== 'failed') continue;
     killed++;
     job.resume();
   }

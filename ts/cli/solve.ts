@@ -4,6 +4,7 @@ import { checkPositive } from '../checks.js';
 import { readGolden } from '../data/golden.js';
 import { writeNpy } from '../data/npy.js';
 import { Network } from '../derivatives/network.js';
+import type { DeviceName } from '../device/index.js';
 import { factor, type Method } from '../inverse/index.js';
 import { formatCount, formatNumber, type Terminal } from './terminal.js';
 
@@ -14,6 +15,7 @@ interface SolveFlags {
   method: string;
   precision: string;
   tolerance?: string;
+  device: string;
   out?: string;
   json?: boolean;
 }
@@ -28,6 +30,7 @@ export function addSolveCommand(program: Command, terminal: Terminal): void {
     .option('--method <name>', 'auto, block, affine, sample-space or dense', 'auto')
     .option('--precision <name>', 'of the factor: float64, or mixed (single, refined in double)', 'float64')
     .option('--tolerance <number>', 'relative residual to reach', '1e-10')
+    .option('--device <name>', 'cpu, cuda (an NVIDIA GPU, or an error) or auto (the GPU where it pays)', 'cpu')
     .option('--out <file.npy>', 'write x here')
     .option('--json', 'the result as one JSON object')
     .addHelpText(
@@ -57,6 +60,7 @@ async function solve(flags: SolveFlags, terminal: Terminal): Promise<void> {
     method: flags.method as Method | 'auto',
     precision: flags.precision as 'float64' | 'mixed',
     tolerance,
+    device: flags.device as DeviceName,
   });
   try {
     const { x, residual, status } = f.solve(point.gradient);
@@ -66,7 +70,7 @@ async function solve(flags: SolveFlags, terminal: Terminal): Promise<void> {
     if (flags.out !== undefined) await writeNpy(flags.out, x);
     if (flags.json === true) {
       terminal.out(
-        `${JSON.stringify({ residual, status, method, precision: f.precision, inertia, logAbsDet, seconds })}\n`,
+        `${JSON.stringify({ residual, status, method, device: f.device, precision: f.precision, inertia, logAbsDet, seconds })}\n`,
       );
       return;
     }

@@ -83,6 +83,8 @@ async function train(command: Command, terminal: Terminal): Promise<number> {
         '\n',
     );
   }
+  const { device, reason } = experiment.device;
+  if (reason !== null && !quiet) terminal.err(`device: ${device} (${reason})\n`);
   const interrupt = catchInterrupts((name) =>
     terminal.err(`\n${name}: stopping after this step, writing a checkpoint ...\n`),
   );

@@ -87,9 +87,13 @@ function sizes(network: NetworkModel, samples: number, l: Layout): Record<string
 /** Factor of G + eps I in sample space, in the memory of a device. */
 export class DeviceSampleSpaceFactor implements RawFactor {
   readonly totals: FactorTotals = { positive: 0, negative: 0, zero: 0, logAbsDet: 0, pivotRatio: 1 };
+  /** rows N K' of B; K' = K - 1 for softmax */
   readonly rows: number;
+  /** order of the factored matrix: rows or P */
   readonly order: number;
+  /** which of B B^T and B^T B is factored */
   readonly side: 'samples' | 'parameters';
+  /** N */
   readonly samples: number;
   /** bytes of device memory held */
   readonly deviceBytes: number;

@@ -36,14 +36,17 @@ import {
   failRange,
 } from '../checks.js';
 import type { Linearization, Network } from '../derivatives/index.js';
+import { chooseDevice, deviceNames, type DeviceKernels, type DeviceName } from '../device/index.js';
 import { DeepHessianError } from '../errors.js';
 import {
   availableMemory,
+  DeviceSampleSpaceFactor,
   factor,
   formatBytes,
   formatSeconds,
   SampleSpaceFactor,
   sampleSpaceSide,
+  sampleSpaceWork,
   type Factor,
 } from '../inverse/index.js';
 import { kernels } from '../native/index.js';
@@ -81,6 +84,11 @@ export interface GaussNewtonOptions {
   maxStepSeconds?: number;
   /** of the block factor that custom layers need, default 'float64'; 'mixed': in single precision, refined in double */
   precision?: 'float64' | 'mixed';
+  /**
+   * where the solve is done, default 'cpu'; 'cuda': on an NVIDIA card, 'auto': there where it is modelled to be faster; or an
+   * open device. Custom layers need the CPU.
+   */
+  device?: DeviceName | DeviceKernels;
 }
 
 type Settings = Required<GaussNewtonOptions>;
@@ -99,6 +107,7 @@ const defaults: Settings = {
   geodesic: false,
   maxStepSeconds: 60,
   precision: 'float64',
+  device: 'cpu',
 };
 
 class GaussNewton implements Optimizer {
@@ -111,7 +120,7 @@ class GaussNewton implements Optimizer {
   private readonly second: Float64Array;
   private readonly product: Float64Array;
   private point: Linearization | null = null;
-  private space: SampleSpaceFactor | null = null;
+  private space: SampleSpaceFactor | DeviceSampleSpaceFactor | null = null;
   private readonly affine: boolean;
 
   constructor(
@@ -274,30 +283,56 @@ class GaussNewton implements Optimizer {
   private prepare(point: Linearization): Solver {
     if (!this.affine) return new BlockSolver(point, this.options.precision);
     if (this.space === null || this.space.samples !== point.samples) {
-      const bytes = SampleSpaceFactor.estimateBytes(this.network, point.samples);
-      const available = availableMemory();
-      if (bytes > available) {
-        throw new DeepHessianError(
-          'out-of-memory',
-          `gauss-newton: a batch of ${point.samples} samples needs ${formatBytes(bytes)} but ${formatBytes(available)} is available; ` +
-            'use smaller batches, kfac or hessian-free',
-          { bytes, available },
-        );
-      }
-      const { seconds } = sampleSpaceSide(this.network, point.samples);
-      if (seconds > this.options.maxStepSeconds) {
-        // A step cannot be interrupted: one of many minutes would look like a hang.
-        throw new DeepHessianError(
-          'unsupported',
-          `gauss-newton: one step on a batch of ${point.samples} samples is modelled at ${formatSeconds(seconds)}, above maxStepSeconds = ` +
-            `${this.options.maxStepSeconds}; use smaller batches, kfac or hessian-free, or raise maxStepSeconds`,
-          { seconds, samples: point.samples },
-        );
-      }
-      this.space = new SampleSpaceFactor(this.network, point.samples);
+      this.space?.dispose();
+      this.space = null;
+      this.space = this.onDevice(point.samples) ?? this.onHost(point.samples);
     }
     this.space.assemble(point);
     return new SampleSpaceSolver(this.space, point);
+  }
+
+  /** The solver on the device of the options, null where the CPU does it. */
+  private onDevice(samples: number): DeviceSampleSpaceFactor | null {
+    const { device: wanted } = this.options;
+    if (wanted === 'cpu') return null;
+    const { network } = this;
+    const work = sampleSpaceWork(network, samples);
+    const { device } = chooseDevice('gauss-newton', wanted, work, sampleSpaceSide(network, samples).seconds);
+    if (device === null) return null;
+    const bytes = DeviceSampleSpaceFactor.estimateBytes(network, samples);
+    const { free } = device.memory();
+    if (bytes <= free) return new DeviceSampleSpaceFactor(device, network, samples);
+    if (wanted === 'auto') return null;
+    throw new DeepHessianError(
+      'out-of-memory',
+      `gauss-newton: a batch of ${samples} samples needs ${formatBytes(bytes)} but ${formatBytes(free)} of ${device.name} is free; ` +
+        'use smaller batches or the CPU',
+      { bytes, free },
+    );
+  }
+
+  private onHost(samples: number): SampleSpaceFactor {
+    const bytes = SampleSpaceFactor.estimateBytes(this.network, samples);
+    const available = availableMemory();
+    if (bytes > available) {
+      throw new DeepHessianError(
+        'out-of-memory',
+        `gauss-newton: a batch of ${samples} samples needs ${formatBytes(bytes)} but ${formatBytes(available)} is available; ` +
+          'use smaller batches, kfac or hessian-free',
+        { bytes, available },
+      );
+    }
+    const { seconds } = sampleSpaceSide(this.network, samples);
+    if (seconds > this.options.maxStepSeconds) {
+      // A step cannot be interrupted: one of many minutes would look like a hang.
+      throw new DeepHessianError(
+        'unsupported',
+        `gauss-newton: one step on a batch of ${samples} samples is modelled at ${formatSeconds(seconds)}, above maxStepSeconds = ` +
+          `${this.options.maxStepSeconds}; use smaller batches, kfac or hessian-free, or raise maxStepSeconds`,
+        { seconds, samples: samples },
+      );
+    }
+    return new SampleSpaceFactor(this.network, samples);
   }
 
   state(): OptimizerState {
@@ -338,7 +373,7 @@ class SampleSpaceSolver implements Solver {
   private scratch: Float64Array | null = null;
   private back: Float64Array | null = null;
   constructor(
-    private readonly space: SampleSpaceFactor,
+    private readonly space: SampleSpaceFactor | DeviceSampleSpaceFactor,
     private readonly point: Linearization,
   ) {}
 
@@ -450,6 +485,17 @@ export function createGaussNewton(network: Network, options: GaussNewtonOptions 
       `a number <= maximumDamping (${settings.maximumDamping})`,
       settings.minimumDamping,
     );
+  }
+  if (typeof settings.device !== 'object') checkOneOf(operation, 'device', settings.device, deviceNames);
+  if (settings.device !== 'cpu' && settings.device !== 'auto') {
+    // Now, not at the first step: a card that is not there, and layers that need the CPU.
+    chooseDevice(operation, settings.device);
+    if (network.layers.some(({ kind }) => kind === 'custom')) {
+      throw new DeepHessianError(
+        'unsupported',
+        `${operation}: custom layers run on the CPU only; use device 'cpu' or 'auto'`,
+      );
+    }
   }
   return new GaussNewton(network, settings);
 }

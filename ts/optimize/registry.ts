@@ -6,6 +6,7 @@
  */
 import { checkObject, checkOneOf } from '../checks.js';
 import type { Network } from '../derivatives/network.js';
+import type { DeviceName } from '../device/index.js';
 import { createAdam, createAdamW } from './adam.js';
 import { createBfgs } from './bfgs.js';
 import { createGaussNewton } from './gauss-newton.js';
@@ -31,6 +32,8 @@ export interface OptimizerEntry {
   options: readonly OptionSpec[];
   /** rates tried by `compare` where none is given; empty: nothing to tune */
   rateGrid: readonly number[];
+  /** whether it takes an option `device` */
+  onDevice?: boolean;
   /**
    * Makes one.
    *
@@ -232,6 +235,7 @@ const entries: readonly OptimizerEntry[] = [
       },
     ],
     rateGrid: [],
+    onDevice: true,
     create: (network, options) => createGaussNewton(network, options),
   },
   {
@@ -334,10 +338,17 @@ export function optimizerEntry(name: string): OptimizerEntry {
  * @param settings values by flag, e.g. { lr: 0.1, momentum: 0.9, schedule: 'cosine:1000' }
  * @throws RangeError for an unknown name, an option that this optimizer does not have (with the list of those it
  *   has and of the optimizers that have it), or a value out of range
+ * @param device where it works, for the optimizers that can choose
  */
-export function createOptimizer(name: string, network: Network, settings: Record<string, unknown> = {}): Optimizer {
+export function createOptimizer(
+  name: string,
+  network: Network,
+  settings: Record<string, unknown> = {},
+  device: DeviceName = 'cpu',
+): Optimizer {
   const entry = optimizerEntry(name);
-  return entry.create(network, resolveOptimizerSettings(entry, settings));
+  const options = resolveOptimizerSettings(entry, settings);
+  return entry.create(network, entry.onDevice === true ? { ...options, device } : options);
 }
 
 /** Checks settings keyed by flag and returns the options object of the optimizer. */

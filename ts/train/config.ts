@@ -10,6 +10,7 @@ import { extname } from 'node:path';
 import { checkObject } from '../checks.js';
 import { ioError } from '../data/atomic.js';
 import { dataNames, fileNames, folderNames, generatedNames } from '../data/load.js';
+import { deviceNames } from '../device/index.js';
 import { DeepHessianError } from '../errors.js';
 import { activationCodes } from '../native/kernels.js';
 import { checkOption, type OptionSpec, type OptionValue } from '../optimize/option-schema.js';
@@ -179,7 +180,16 @@ export const runOptions: readonly RunOption[] = [
   }),
 
   option('Run', 'threads', 'integer', 'BLAS threads', { minimum: 1, maximum: 1024, default: 1 }),
-  option('Run', 'device', 'choice', 'where the work is done', { choices: ['cpu'], default: 'cpu' }),
+  option(
+    'Run',
+    'device',
+    'choice',
+    'cpu; cuda: an NVIDIA GPU, or an error; auto: the GPU where there is one and it pays',
+    {
+      choices: deviceNames,
+      default: 'cpu',
+    },
+  ),
   option('Run', 'evaluate-every', 'number', 'seconds of optimizer time between evaluations', {
     above: 0,
     default: 0.5,

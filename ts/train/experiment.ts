@@ -17,6 +17,7 @@ import { conclude, type Conclusion } from './conclusion.js';
 import { createEvaluator, networkTargets } from './evaluation.js';
 import { imageSource, openImageStream, type ImageStream } from './image-stream.js';
 import { fixedSource, sampledSource, type BatchSource } from './source.js';
+import { trainingDevice, type TrainingDevice } from './training-device.js';
 import type { Budget, Evaluations } from './trainer.js';
 import { readWeights } from './weights.js';
 
@@ -242,21 +243,25 @@ export interface Experiment {
   /** predictions on every set and the spectrum, for the end of a run */
   conclude: (params: Float64Array) => Conclusion | null;
   problem: Problem;
+  /** where the optimizer works, and why */
+  device: TrainingDevice;
 }
 
 /** All parts of a run from its settings; `problem` may be shared between runs. */
 export async function buildExperiment(settings: Settings, problem?: Problem): Promise<Experiment> {
+  const device = trainingDevice(settings);
   const data = problem ?? (await loadProblem(settings));
   const network = buildNetwork(settings, data.train);
   const train = trainingSamples(settings, data.train);
   return {
     network,
     params: await firstParameters(settings, network),
-    optimizer: createOptimizer(settings.optimizer as string, network, optimizerSettings(settings)),
+    optimizer: createOptimizer(settings.optimizer as string, network, optimizerSettings(settings), device.device),
     source: buildSource(settings, network, train, data.stream),
     evaluate: buildEvaluator(network, train, data),
     conclude: (params) =>
       conclude(network, params, { [trainingName(data)]: train, ...data.heldOut }, data.standardisation?.values ?? null),
     problem: data,
+    device,
   };
 }

@@ -18,6 +18,7 @@ export const resumableFlags = [
   'time-budget',
   'target-loss',
   'threads',
+  'device',
   'evaluate-every',
   'checkpoint-every',
 ] as const;
