@@ -11,6 +11,26 @@ export { kernels, type KernelInfo, type Kernels } from './native/index.js';
 export * from './network/index.js';
 export * from './derivatives/index.js';
 export * from './inverse/index.js';
+export {
+  closeSharedCudaDevice,
+  createHostDevice,
+  cudaInfo,
+  deviceNames,
+  openCudaDevice,
+  type CudaDevice,
+  type CudaDeviceInfo,
+  type CudaDeviceOptions,
+  type CudaInfo,
+  type CudaLibrary,
+  type DeviceBuffer,
+  type DeviceKernels,
+  type DeviceMemory,
+  type DeviceName,
+  type DeviceOperations,
+  type ElementType,
+  type HostArray,
+  type HostDeviceOptions,
+} from './device/index.js';
 export * from './curvature/index.js';
 
 export type { Optimizer, OptimizerState, StepReport } from './optimize/optimizer.js';

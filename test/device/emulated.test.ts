@@ -68,6 +68,39 @@ describe('emulated CUDA', function () {
     expect(mocha(['test/device/emulated-loss.ts'])).to.be.at.least(1);
   });
 
+  it('takes the steps of Gauss-Newton that the CPU takes', () => {
+    expect(mocha(['test/optimize/gauss-newton-device.test.ts'], ['--grep', 'CUDA'])).to.be.at.least(1);
+  });
+
+  it('trains from the command line, and goes on on the CPU when the card is lost', () => {
+    const out = mkdtempSync(join(tmpdir(), 'deep-hessian-cuda-'));
+    const train = (args: string[], more: Record<string, string> = {}): [number | null, string] => {
+      const { status, stderr } = spawnSync(process.execPath, ['--import', 'tsx', 'ts/cli/main.ts', 'train', ...args], {
+        cwd: root,
+        env: environment(more),
+        encoding: 'utf8',
+      });
+      return [status, stderr];
+    };
+    const run = (name: string, ...args: string[]): string[] => [
+      ...['--points', '20', '--num-layers', '3', '--hidden-dim', '4', '--steps', '3', '--device', 'cuda'],
+      ...['--out', join(out, name), ...args],
+    ];
+    try {
+      const [status, text] = train(run('whole'));
+      expect(status, text).to.equal(0);
+      expect(text).to.include('device: cuda (Emulated card)');
+      const [lost, message] = train(run('lost'), { EMULATED_CUDA_FAIL: 'cudaStreamSynchronize:40:719' });
+      expect(lost).to.equal(1);
+      expect(message).to.match(/error: .*cudaStreamSynchronize returned .*\(719\).* \[device-lost\]/);
+      const [resumed, rest] = train(['--resume', join(out, 'lost'), '--device', 'cpu']);
+      expect(resumed, rest).to.equal(0);
+      expect(rest).not.to.include('device:');
+    } finally {
+      rmSync(out, { recursive: true });
+    }
+  });
+
   // --- the loader ---------------------------------------------------------------------------------------------------------
 
   const info = (more: Record<string, string>, path = folder): CudaInfo => {

@@ -52,6 +52,7 @@ class CudaBuffer implements DeviceBuffer {
   }
 }
 
+/** Options of {@link openCudaDevice}. */
 export interface CudaDeviceOptions {
   /** which card, default 0 */
   index?: number;

@@ -13,7 +13,9 @@ export type { DeviceMemory } from '../native/cuda.js';
 /** A host array that can be a buffer's contents. */
 export type HostArray = Float64Array | Float32Array | Int32Array;
 
+/** An open device: memory, transfers, streams and the operations of {@link DeviceOperations}. */
 export interface DeviceKernels extends DeviceOperations {
+  /** what is behind it */
   readonly kind: 'cpu' | 'cuda';
   /** e.g. 'NVIDIA H200', or the processor's BLAS */
   readonly name: string;
@@ -26,6 +28,7 @@ export interface DeviceKernels extends DeviceOperations {
   upload(array: HostArray, buffer: DeviceBuffer, bufferOffset?: number, arrayOffset?: number, count?: number): void;
   /** array[arrayOffset + i] := buffer[bufferOffset + i] for i < count (default: to the end of the array). The types agree. */
   download(buffer: DeviceBuffer, array: HostArray, bufferOffset?: number, arrayOffset?: number, count?: number): void;
+  /** Memory in use and free. */
   memory(): DeviceMemory;
   /** Queues what follows on stream `index` (0 at first, up to 31). Streams run side by side. */
   useStream(index: number): void;

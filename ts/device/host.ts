@@ -30,6 +30,7 @@ class HostBuffer implements DeviceBuffer {
   }
 }
 
+/** Options of {@link createHostDevice}. */
 export interface HostDeviceOptions {
   /** bytes that the buffers may take together, default no limit */
   memoryLimit?: number;

@@ -5,6 +5,7 @@
 import type { DeviceKernels, HostArray } from './device.js';
 import { operationNames, type DeviceBuffer, type ElementType } from './operations.js';
 
+/** What has passed through an instrumented device. */
 export interface DeviceCounters {
   /** calls of each operation, transfers and allocations included */
   calls: Record<string, number>;

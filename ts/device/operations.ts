@@ -9,9 +9,11 @@ export type ElementType = 'float64' | 'float32' | 'int32';
 
 /** Memory of a device. Belongs to the device that allocated it; lives until `dispose`. */
 export interface DeviceBuffer {
+  /** type of the numbers */
   readonly type: ElementType;
   /** numbers in it */
   readonly length: number;
+  /** bytes in it */
   readonly bytes: number;
   /** Gives the memory back. A second call does nothing; any other use afterwards throws. */
   dispose(): void;
@@ -130,6 +132,7 @@ export const ownNames = [
   'jacobianGram', 'copy', 'convert', 'fill', 'addDiagonal', 'diagonal', 'scaleTiled', 'foldTiled', 'dotTiled', 'rowKronecker',
 ] as const satisfies readonly (keyof OwnOperations)[];
 
+/** Every operation on device memory: the kernels that are lifted, and those that only devices have. */
 export interface DeviceOperations extends LiftedOperations, OwnOperations {}
 
 export type OperationName = keyof DeviceOperations;

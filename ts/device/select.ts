@@ -14,6 +14,7 @@ import { createHostDevice } from './host.js';
 
 /** 'cpu': the kernels of the process. 'cuda': an NVIDIA card, or an error. 'auto': the card where there is one and it pays. */
 export const deviceNames = ['cpu', 'cuda', 'auto'] as const;
+/** A name in {@link deviceNames}. */
 export type DeviceName = (typeof deviceNames)[number];
 
 /** What a job consists of, for the model. */
@@ -36,6 +37,7 @@ export interface DeviceRates {
   products: number;
   /** operations a second of a Cholesky factorization of order `factorOrder` */
   factor: number;
+  /** order at which `factor` was measured */
   factorOrder: number;
   /** seconds of a call on next to nothing, its result waited for */
   call: number;
@@ -43,9 +45,11 @@ export interface DeviceRates {
   transfer: number;
 }
 
+/** The outcome of {@link chooseDevice}. */
 export interface ChosenDevice {
   /** null: the CPU kernels, as without any device */
   device: DeviceKernels | null;
+  /** its kind */
   name: 'cpu' | 'cuda';
   /** why, in words */
   reason: string;

@@ -6,9 +6,11 @@ import { kernels } from './index.js';
 
 /** One library that CUDA work needs. */
 export interface CudaLibrary {
+  /** which of them */
   name: 'driver' | 'runtime' | 'cublas' | 'cusolver' | 'nvrtc';
   /** the file that was loaded, null where none was */
   file: string | null;
+  /** as the library says it */
   version: string | null;
   /** why it is not usable, null where it is */
   error: string | null;
@@ -16,12 +18,15 @@ export interface CudaLibrary {
 
 /** One card, as the driver describes it. */
 export interface CudaDeviceInfo {
+  /** what `openCudaDevice` takes */
   index: number;
+  /** e.g. 'NVIDIA H200' */
   name: string;
   /** bytes of device memory */
   memory: number;
   /** e.g. '9.0' */
   computeCapability: string;
+  /** number of streaming multiprocessors */
   multiprocessors: number;
 }
 
@@ -31,7 +36,9 @@ export interface CudaInfo {
   available: boolean;
   /** why not, null when available */
   reason: string | null;
+  /** the driver and the libraries, found or not */
   libraries: CudaLibrary[];
+  /** the cards that the driver knows */
   devices: CudaDeviceInfo[];
 }
 

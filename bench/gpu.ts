@@ -1,0 +1,205 @@
+/**
+ * What a card does: rates of its dense operations against its own matrix product, Gauss-Newton steps by size against the CPU
+ * path, the share of transfers, and the size from which the card is faster.
+ *
+ *     npx tsx bench/gpu.ts [rates] [gauss-newton] [depth] [crossover] [torch]
+ *
+ * Without a usable GPU it says why and ends. `--device host --scale 0.1` runs the same code over the CPU behind the device
+ * interface, to try the benchmark itself: its figures say nothing of a card.
+ */
+import { spawnSync } from 'node:child_process';
+import { parseArgs } from 'node:util';
+import { createHostDevice, cudaInfo, instrument, openCudaDevice, type DeviceKernels } from '../ts/device/index.js';
+import { DeviceSampleSpaceFactor, SampleSpaceFactor, sampleSpaceSide } from '../ts/inverse/index.js';
+import type { Network } from '../ts/derivatives/index.js';
+import { deepNetwork, heading, printMachine, randomBatch } from './harness.js';
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { device: { type: 'string', default: 'cuda' }, scale: { type: 'string', default: '1' } },
+});
+const scale = Number(values.scale);
+const wanted = (name: string): boolean => positionals.length === 0 || positionals.includes(name);
+const sized = (n: number): number => Math.max(16, Math.round(n * scale));
+
+/** Median seconds of `repeats` runs after one to warm up, each waited for; `prepare` is not timed. */
+function seconds(device: DeviceKernels, repeats: number, work: () => void, prepare: () => void = () => {}): number {
+  const all: number[] = [];
+  for (let i = 0; i <= repeats; i++) {
+    prepare();
+    device.synchronize();
+    const start = performance.now();
+    work();
+    device.synchronize();
+    if (i > 0) all.push((performance.now() - start) / 1000);
+  }
+  return all.sort((a, b) => a - b)[repeats >> 1];
+}
+
+const row = (...cells: (string | number)[]): void =>
+  console.log(cells.map((cell) => String(cell).padStart(13)).join(' '));
+const tera = (flops: number, s: number): string => (flops / s / 1e12).toFixed(3);
+const milli = (s: number): string => (1000 * s).toPrecision(3);
+
+/** Factor and solve of the orders of a block, N h, with the product's rate as yardstick. */
+function rates(device: DeviceKernels): void {
+  heading('Factor + solve by order: TFLOP/s in float64, and the share of the matrix product’s rate');
+  row('order', 'gemm', 'potrf+s', 'share', 'sytrf+s', 'share', 'getrf+s', 'share', 'upload GB/s');
+  for (const order of [512, 1024, 2048, 4096, 8192, 16384]) {
+    const n = sized(order);
+    const host = new Float64Array(n * n).fill(1 / n);
+    for (let i = 0; i < n; i++) host[i * (n + 1)] = 4 + i / n;
+    const [base, a, b] = [0, 1, 2].map(() => device.allocate('float64', n * n));
+    const x = device.allocate('float64', n);
+    const pivots = device.allocate('int32', n);
+    try {
+      const up = seconds(device, 1, () => device.upload(host, base));
+      const fresh = (): void => {
+        device.copy(n * n, base, 0, a, 0);
+        device.fill(n, 1, x, 0);
+      };
+      const gemm = seconds(device, 3, () => device.gemm(0, 0, n, n, n, 1, base, 0, n, base, 0, n, 0, b, 0, n));
+      const solves: (() => void)[] = [
+        () => {
+          device.potrf(0, n, a, 0, n);
+          device.potrs(0, n, 1, a, 0, n, x, 0, n);
+        },
+        () => {
+          device.sytrf(0, n, a, 0, n, pivots, 0);
+          device.sytrs(0, n, 1, a, 0, n, pivots, 0, x, 0, n);
+        },
+        () => {
+          device.getrf(n, n, a, 0, n, pivots, 0);
+          device.getrs(0, n, 1, a, 0, n, pivots, 0, x, 0, n);
+        },
+      ];
+      const product = (2 * n ** 3) / gemm;
+      const cells = solves.flatMap((work, i) => {
+        const flops = ((i === 2 ? 2 : 1) * n ** 3) / 3 + 2 * n * n;
+        const s = seconds(device, 3, work, fresh);
+        return [tera(flops, s), `${((100 * flops) / s / product).toFixed(0)} %`];
+      });
+      row(n, tera(2 * n ** 3, gemm), ...cells, ((8 * n * n) / up / 1e9).toFixed(1));
+    } finally {
+      for (const buffer of [base, a, b, x, pivots]) buffer.dispose();
+    }
+  }
+}
+
+/** One Gauss-Newton solve (assemble, factor, step) on the device and on the CPU; null where the CPU would take too long. */
+function step(
+  device: DeviceKernels,
+  network: Network,
+  samples: number,
+  cpuLimit = 20,
+): { card: number; cpu: number | null } {
+  const batch = randomBatch(samples, network.inputs, network.outputs);
+  const params = network.initialize({ seed: 1, scheme: 'orthogonal', gain: 1.1 });
+  const point = network.linearize(params, batch);
+  const x = new Float64Array(network.parameterCount);
+  const { device: counted, counters } = instrument(device);
+  const there = new DeviceSampleSpaceFactor(counted, network, samples);
+  const work = (f: DeviceSampleSpaceFactor | SampleSpaceFactor): void => {
+    f.assemble(point);
+    f.factor(0.1);
+    f.step(x);
+  };
+  try {
+    const before = counters.uploaded + counters.downloaded;
+    const card = seconds(device, 3, () => work(there));
+    const travelled = (counters.uploaded + counters.downloaded - before) / 4;
+    // The same transfers alone.
+    const spare = device.allocate('float64', Math.ceil(travelled / 8));
+    const host = new Float64Array(Math.ceil(travelled / 8));
+    const transfer = seconds(device, 3, () => device.upload(host, spare));
+    spare.dispose();
+    const { flops, seconds: modelled, side } = sampleSpaceSide(network, samples);
+    let cpu: number | null = null;
+    if (modelled < cpuLimit) {
+      const here = new SampleSpaceFactor(network, samples);
+      cpu = seconds(device, 1, () => work(here));
+    }
+    row(
+      samples,
+      there.order,
+      side,
+      network.parameterCount,
+      milli(card),
+      cpu === null ? '-' : milli(cpu),
+      cpu === null ? '-' : `${(cpu / card).toFixed(2)}x`,
+      tera(flops, card),
+      `${((100 * transfer) / card).toFixed(0)} %`,
+      `${(there.deviceBytes / 2 ** 30).toFixed(2)} GiB`,
+    );
+    return { card, cpu };
+  } finally {
+    there.dispose();
+  }
+}
+
+const stepHeader = (): void =>
+  row('samples', 'order', 'side', 'parameters', 'card ms', 'CPU ms', 'CPU/card', 'TFLOP/s', 'transfer', 'memory');
+
+function gaussNewton(device: DeviceKernels): void {
+  heading('Gauss-Newton solve, 768-24x7-10 (assemble, factor, step)');
+  stepHeader();
+  const network = deepNetwork(8, 24, 768, 10);
+  for (const samples of [64, 128, 256, 512, 1024]) step(device, network, sized(samples));
+  heading('Gauss-Newton solve, 768-256x3-10, up to N K = 20,000');
+  stepHeader();
+  const wide = deepNetwork(4, 256, 768, 10);
+  for (const rows of [2500, 5000, 10000, 20000]) step(device, wide, sized(rows / 10));
+}
+
+function depth(device: DeviceKernels): void {
+  heading('Gauss-Newton solve, 1,000 layers of width 64');
+  stepHeader();
+  const network = deepNetwork(sized(1000), 64, 64, 10);
+  for (const samples of [8, 32, 128]) step(device, network, samples);
+}
+
+function crossover(device: DeviceKernels): void {
+  heading('Crossover, 64-32x4-10: the first size at which the card is faster');
+  stepHeader();
+  const network = deepNetwork(5, 32, 64, 10);
+  let first: number | null = null;
+  for (const samples of [4, 8, 16, 32, 64, 128, 256]) {
+    const { card, cpu } = step(device, network, samples);
+    if (first === null && cpu !== null && card < cpu) first = samples;
+  }
+  console.log(first === null ? '  the CPU is faster at all of these' : `  the card is faster from N = ${first} on`);
+}
+
+function torch(): void {
+  heading('PyTorch on the same card: factor + solve by order');
+  const { status, stdout, stderr } = spawnSync(
+    'python3',
+    [new URL('peers/torch_factor.py', import.meta.url).pathname],
+    { encoding: 'utf8' },
+  );
+  console.log(
+    status === 0 ? stdout.trimEnd() : `  not measured: ${stderr.trim().split('\n').at(-1) ?? 'python3 is not there'}`,
+  );
+}
+
+const { available, reason } = cudaInfo();
+if (values.device === 'cuda' && !available) {
+  console.log(`bench/gpu: not measured, no usable GPU: ${reason}`);
+} else {
+  printMachine();
+  const device = values.device === 'cuda' ? openCudaDevice() : createHostDevice();
+  console.log(
+    `device    ${device.name}${device.kind === 'cpu' ? ' (the reference behind the interface, not a card)' : ''}`,
+  );
+  for (const { name, version, file } of cudaInfo().libraries)
+    if (file !== null) console.log(`library   ${name} ${version ?? ''}`);
+  try {
+    if (wanted('rates')) rates(device);
+    if (wanted('gauss-newton')) gaussNewton(device);
+    if (wanted('depth')) depth(device);
+    if (wanted('crossover')) crossover(device);
+    if (wanted('torch') && device.kind === 'cuda') torch();
+  } finally {
+    device.dispose();
+  }
+}
