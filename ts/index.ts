@@ -42,6 +42,12 @@ export { createDampedNewton, type DampedNewtonOptions } from './optimize/damped-
 export { createSaddleFree, type SaddleFreeOptions } from './optimize/saddle-free.js';
 export { createHessianFree, type HessianFreeOptions } from './optimize/hessian-free.js';
 export { createKfac, type KfacOptions } from './optimize/kfac.js';
+export {
+  kroneckerInverse,
+  kroneckerOperator,
+  type KroneckerInverseOptions,
+  type KroneckerOperatorOptions,
+} from './optimize/kronecker.js';
 export { createEkfac } from './optimize/ekfac.js';
 export { createBfgs, type BfgsOptions } from './optimize/bfgs.js';
 export { createLbfgs, type LbfgsOptions } from './optimize/lbfgs.js';

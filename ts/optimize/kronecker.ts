@@ -21,7 +21,7 @@ import type { Linearization } from '../derivatives/index.js';
 import { DeepHessianError } from '../errors.js';
 import { availableMemory, formatBytes } from '../inverse/index.js';
 import { LinearOperator } from '../linalg/linear-operator.js';
-import { kernels, Left, Lower, No, Yes } from '../native/index.js';
+import { Left, Lower, No, Right, Yes, kernels } from '../native/index.js';
 import type { AffineLayer, NetworkModel } from '../network/index.js';
 import { Random } from '../random.js';
 import {
@@ -195,6 +195,7 @@ export class KroneckerInverse {
   }
 }
 
+/** Options of {@link kroneckerInverse}. */
 export interface KroneckerInverseOptions {
   /** lambda > 0; L2 of the network comes on top */
   damping: number;
@@ -230,6 +231,50 @@ export function kroneckerInverse(point: Linearization, options: KroneckerInverse
     definiteness: 'positive-definite',
     name: 'Kronecker-factored inverse',
     apply: (v, out) => inverse.apply(v, out),
+  });
+}
+
+/** Options of {@link kroneckerOperator}. */
+export interface KroneckerOperatorOptions {
+  /** rows of the factors, default 'exact' */
+  fisher?: FisherRows;
+  /** seed of the labels of 'sampled' rows, default 0 */
+  seed?: number;
+}
+
+/**
+ * K-FAC's approximation of the Gauss-Newton matrix at one point, block diagonal over the layers: A_l (x) G_l + L2, P x P. Exact for
+ * one sample and one layer. Its damped inverse (with factored damping) is {@link kroneckerInverse}.
+ *
+ * @throws DeepHessianError 'unsupported' for custom layers
+ */
+export function kroneckerOperator(point: Linearization, options: KroneckerOperatorOptions = {}): LinearOperator {
+  const operation = 'kroneckerOperator';
+  const given: unknown = options;
+  checkObject(operation, 'options', given);
+  checkKeys(operation, 'options', given, ['fisher', 'seed']);
+  const { fisher = 'exact', seed = 0 } = options;
+  const { network } = point;
+  const factors = new KroneckerFactors(operation, network, fisher, seed, 0);
+  factors.update(point);
+  const widest = factors.places.reduce((most, { a, h }) => Math.max(most, a * h), 0);
+  const matrix = new Float64Array(widest);
+  const half = new Float64Array(widest);
+  return new LinearOperator({
+    rows: network.parameterCount,
+    symmetric: true,
+    definiteness: 'positive-semidefinite',
+    name: 'Kronecker-factored Gauss-Newton',
+    apply: (v, out) => {
+      for (const place of factors.places) {
+        const { a, h, aOffset, gOffset } = place;
+        gatherLayer(place, v, matrix);
+        kernels.symm(Left, Lower, a, h, 1, factors.a, aOffset, a, matrix, 0, a, 0, half, 0, a);
+        kernels.symm(Right, Lower, a, h, 1, factors.g, gOffset, h, half, 0, a, 0, matrix, 0, a);
+        scatterLayer(place, matrix, out);
+      }
+      network.addPenaltyProduct(v, out);
+    },
   });
 }
 
