@@ -188,4 +188,5 @@ function describe(file, facts, info) {
   return `${relative(root, file)}: ${size(facts.bytes)}, ${size(facts.gzipped)} gzipped${glibc}, needs ${(facts.libraries ?? []).join(' ')}; ${info.version}, core ${info.core}`;
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1]).href) await main(prebuild);
+// Imported by `node -e`, there is no script.
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) await main(prebuild);

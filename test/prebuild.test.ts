@@ -74,7 +74,8 @@ function unavailable(): string {
   const record = join(dirname(binary), 'prebuild.json');
   if (!existsSync(binary) || !existsSync(record)) return `prebuilds/${target}/ is not there (npm run native:prebuilt)`;
   const script = "import('./scripts/prebuild.mjs').then(({ sourceHash }) => process.stdout.write(sourceHash()))";
-  const { stdout } = spawnSync(process.execPath, ['-e', script], { cwd: root, encoding: 'utf8' });
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['-e', script], { cwd: root, encoding: 'utf8' });
+  expect(status, stderr).to.equal(0);
   const { sources } = JSON.parse(readFileSync(record, 'utf8')) as { sources: string };
   return sources === stdout ? '' : `prebuilds/${target}/ is made from other sources (npm run native:prebuilt)`;
 }
