@@ -50,6 +50,7 @@ describe('deep-hessian solve and info', () => {
         'status',
         'method',
         'precision',
+        'device',
         'inertia',
         'logAbsDet',
         'seconds',
