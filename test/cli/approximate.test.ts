@@ -35,6 +35,8 @@ describe('deep-hessian approximate', () => {
       ...seedProblem,
       '--seed',
       '5',
+      '--eps',
+      '0',
       '--iterations',
       '40',
       '--start',

@@ -49,7 +49,7 @@ Examples:
   deep-hessian approximate --num-layers 10 --hidden-dim 8 --eps 0.01
   deep-hessian approximate runs/spirals-gauss-newton --eps 1e-3 --methods exact,cg,minres
   deep-hessian approximate --data csv --file examples/seed-001/points.csv --standardise none --num-layers 2 --hidden-dim 5 \\
-      --activation sigmoid --init normal --seed 5 --iterations 40 --start vector
+      --activation sigmoid --init normal --seed 5 --eps 0 --iterations 40 --start vector
 `;
 
 export function addApproximateCommand(program: Command, terminal: Terminal): void {
@@ -60,7 +60,7 @@ export function addApproximateCommand(program: Command, terminal: Terminal): voi
   addSubjectFlags(command);
   command
     .option('--matrix <name>', 'hessian or gauss-newton', 'hessian')
-    .option('--eps <number>', 'damping, >= 0', '0')
+    .option('--eps <number>', 'damping, >= 0; a singular matrix needs one', '0.01')
     .option('--methods <names>', 'with commas between (default: all)')
     .option('--iterations <n>', 'most iterations of a method, and terms of a series', '1000')
     .option('--tolerance <number>', 'relative residual at which a method stops', '1e-10')
