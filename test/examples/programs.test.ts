@@ -2,6 +2,7 @@
 import { expect } from 'chai';
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -19,6 +20,11 @@ interface Program {
 
 const programs: Program[] = [
   { file: 'theory/critical-points.ts', says: [/saddle/, /starts that ended at no root: \d+/] },
+  {
+    file: 'theory/figures.ts',
+    args: [join(tmpdir(), `deep-hessian-figures-${process.pid}`)],
+    says: [/3 negative of 13/, /smallest eigenvalue \d/],
+  },
   { file: 'seed-001/inverse-products.ts', args: ['15', '40'], says: [/exact 0/, /MINRES/] },
   {
     file: 'curvature/influence.ts',
