@@ -1,8 +1,9 @@
 /**
  * The benchmarks of training, with machine facts: `npm run bench:training`, or some of it: `npm run bench:training -- precision saddle`.
  *
- * Sections: fixed-batch, regression, splits, streaming, precision, saddle. `--seeds N` (default 5), `--scale X` (of time budgets,
- * default 1) shorten a trial run; `--no-torch` leaves PyTorch out.
+ * Sections: fixed-batch, regression, splits, streaming, shallow, precision, saddle. `--seeds N` (default 5), `--scale X` (of time
+ * budgets, default 1) shorten a trial run; `--only TEXT` takes the jobs whose name holds the text (`--only 'airfoil, 20 x 10'`);
+ * `--no-torch` leaves PyTorch out. The whole takes some nine hours; sections may run side by side, each pinned to a core.
  */
 import { parseArgs } from 'node:util';
 import { printMachine, summarizeVerdicts } from './harness.js';
@@ -12,7 +13,7 @@ import { regressionSection } from './training/regression.js';
 import type { BenchOptions } from './training/runs.js';
 import { saddleSection } from './training/saddle.js';
 import { splitsSection } from './training/splits.js';
-import { streamingSection } from './training/streaming.js';
+import { shallowSection, streamingSection } from './training/streaming.js';
 import { TorchPeer } from './training/torch.js';
 
 const sections: Record<string, (options: BenchOptions) => Promise<void>> = {
@@ -20,6 +21,7 @@ const sections: Record<string, (options: BenchOptions) => Promise<void>> = {
   regression: regressionSection,
   splits: splitsSection,
   streaming: streamingSection,
+  shallow: shallowSection,
   precision: precisionSection,
   saddle: saddleSection,
 };
@@ -28,6 +30,7 @@ const { values, positionals } = parseArgs({
   options: {
     seeds: { type: 'string', default: '5' },
     scale: { type: 'string', default: '1' },
+    only: { type: 'string', default: '' },
     'no-torch': { type: 'boolean', default: false },
   },
 });
@@ -46,7 +49,7 @@ for (const name of positionals) {
   }
 }
 printMachine();
-const options: BenchOptions = { seeds, scale, torch: values['no-torch'] ? null : TorchPeer.find() };
+const options: BenchOptions = { seeds, scale, torch: values['no-torch'] ? null : TorchPeer.find(), only: values.only };
 for (const [name, section] of Object.entries(sections)) {
   if (positionals.length > 0 && !positionals.includes(name)) continue;
   const start = performance.now();

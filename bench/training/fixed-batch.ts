@@ -61,9 +61,9 @@ export async function fixedBatchSection(options: BenchOptions): Promise<void> {
   for (const { init, gain, methods } of schemes) {
     for (const { layers, hidden, seconds, factor } of jobs) {
       const time = seconds * options.scale;
-      console.log(
-        `\n  ${layers} x ${hidden}, ${init} initialisation of gain ${gain}, ${time} s a run, ${options.seeds} seeds`,
-      );
+      const what = `${layers} x ${hidden}, ${init}`;
+      if (!what.includes(options.only)) continue;
+      console.log(`\n  ${what} initialisation of gain ${gain}, ${time} s a run, ${options.seeds} seeds`);
       const base = {
         data: 'cifar10',
         'data-dir': folder,
@@ -89,11 +89,8 @@ export async function fixedBatchSection(options: BenchOptions): Promise<void> {
       const ratio = rival.value / own;
       const figures = `${own.toExponential(1)} against ${rival.value.toExponential(1)} of ${rival.label}, ratio ${ratio.toExponential(1)}`;
       if (init === 'orthogonal') {
-        const what = factor === 1 ? 'ahead of' : `${factor} times below`;
-        verdict(
-          `${layers} x ${hidden}, orthogonal: ${what} the best first-order run at ${time} s (${figures})`,
-          ratio > factor,
-        );
+        const aim = factor === 1 ? 'ahead of' : `${factor} times below`;
+        verdict(`${what}: ${aim} the best first-order run at ${time} s (${figures})`, ratio > factor);
         continue;
       }
       // Plain normal initialisation is reported, not aimed at: what the plateaus cost, and what helps.
