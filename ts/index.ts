@@ -68,7 +68,8 @@ export {
   type Tensor,
   type TensorNames,
 } from './data/safetensors.js';
-export type { ImageOptions } from './data/images.js';
+export type { ImageInputs, ImageOptions } from './data/images.js';
+export { ImageFolder, type BrokenImage, type ImageBatch, type ImageFolderOptions } from './data/image-folder.js';
 export { dataNames, loadDataset, type DataName, type LoadedData, type LoadOptions } from './data/load.js';
 export {
   fixedBatch,
@@ -93,6 +94,7 @@ export {
 } from './data/standardise.js';
 
 export { fixedSource, sampledSource, type BatchSource, type SourceState } from './train/source.js';
+export { imageSource, openImageStream, type ImageStream } from './train/image-stream.js';
 export {
   Trainer,
   type Budget,
@@ -107,6 +109,14 @@ export {
   type TrainerState,
 } from './train/trainer.js';
 export { accuracy, createEvaluator, predictClasses, type Evaluation as SetEvaluation } from './train/evaluation.js';
+export {
+  conclude,
+  type ClassPredictions,
+  type Conclusion,
+  type EndSpectrum,
+  type ValuePredictions,
+} from './train/conclusion.js';
+export { readWeights, writeWeights } from './train/weights.js';
 export { readCheckpoint, writeCheckpoint, type Checkpoint } from './train/checkpoint.js';
 export { TrainingSession } from './train/session.js';
 export {

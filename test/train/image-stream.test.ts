@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import sharp from 'sharp';
 import { readCheckpoint } from '../../ts/train/checkpoint.js';
-import { openImageStream } from '../../ts/train/image-stream.js';
+import { createOptimizer, imageSource, Network, openImageStream, Trainer } from '../../ts/index.js';
 import { readMetrics } from '../../ts/train/run-folder.js';
 import { TrainingSession } from '../../ts/train/session.js';
 import type { EndRecord } from '../../ts/train/trainer.js';
@@ -89,6 +89,29 @@ describe('image stream', () => {
     expect(stream.test?.samples).to.equal(6);
     expect(stream.testSamples).to.equal(8);
     expect(new Set(stream.train.labels)).to.deep.equal(new Set([0, 1]));
+  });
+
+  it('feeds a trainer from a program, and goes on where a stored position says', async () => {
+    const images = await openImageStream(tree(), { imageSize: 4 });
+    const network = new Network({
+      inputs: images.train.features,
+      loss: 'cross-entropy',
+      layers: [{ type: 'dense', units: 2, activation: 'identity' }],
+    });
+    const source = imageSource(network, images.folder, { batchSize: 5, seed: 3, prefetch: 1 });
+    const params = network.initialize({ seed: 1 });
+    const optimizer = createOptimizer('adam', network, { lr: 0.05 });
+    const trainer = new Trainer({ network, params, optimizer, source, budget: { epochs: 2 } });
+    for await (const event of trainer.run()) if (event.type === 'end') expect(event.step).to.equal(10);
+    const position = source.state();
+    const following = await source.next();
+    await source.dispose?.();
+    const other = imageSource(network, images.folder, { batchSize: 5, seed: 3, prefetch: 4 });
+    other.restore(position);
+    const same = await other.next();
+    await other.dispose?.();
+    expect([...same.inputs]).to.deep.equal([...following.inputs]);
+    expect([...same.targets!]).to.deep.equal([...following.targets!]);
   });
 
   it('refuses what needs the whole set in memory', async () => {

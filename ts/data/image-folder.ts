@@ -20,6 +20,7 @@ import { makeDataset, type DataBatch, type Dataset } from './dataset.js';
 import { imageDataset, type ImageInputs, type ImageOptions, type PixelPlanes } from './images.js';
 import { checkOptions } from './options.js';
 
+/** How the files of an image folder become samples. */
 export interface ImageFolderOptions extends Omit<ImageOptions, 'imageSize'> {
   /** Height and width of the inputs. */
   imageSize: number;
@@ -39,12 +40,15 @@ export interface ImageFolderOptions extends Omit<ImageOptions, 'imageSize'> {
 
 /** A file that could not be made a sample, and why. */
 export interface BrokenImage {
+  /** of the file */
   path: string;
+  /** what the decoder said */
   reason: string;
 }
 
 /** A batch of decoded images. */
 export interface ImageBatch extends DataBatch {
+  /** class indices [samples] */
   targets: Int32Array;
   /** Rows of the folder's list that are in the batch; broken ones are left out. */
   indices: Int32Array;
@@ -88,9 +92,13 @@ export class ImageFolder {
   private readonly isBroken: Uint8Array;
 
   private constructor(
+    /** the folder as given to `open` */
     readonly folder: string,
+    /** of every file in the list, sorted by class, then by name */
     readonly paths: readonly string[],
+    /** class index of every file */
     readonly labels: Int32Array,
+    /** class names by index */
     readonly classes: string[],
     private readonly options: ImageFolderOptions,
     private readonly sharp: SharpFunction,

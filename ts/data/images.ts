@@ -34,9 +34,11 @@ export interface ImageOptions {
   channels?: { mean: readonly number[]; deviation: readonly number[] };
 }
 
+/** Images as inputs of a network. */
 export interface ImageInputs {
   /** Inputs of every set, [samples, channels * height * width]. */
   sets: Float64Array[];
+  /** Of a sample. */
   shape: { height: number; width: number; channels: number };
   /** The figures applied for 'standardised'. */
   channels: { mean: number[]; deviation: number[] } | null;

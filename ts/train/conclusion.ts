@@ -13,7 +13,9 @@ import { networkTargets, predictClasses } from './evaluation.js';
 /** Where the predictions of a classifier went. */
 export interface ClassPredictions {
   kind: 'classes';
+  /** in the set */
   samples: number;
+  /** names by index */
   classes: string[];
   /** counts[true class][predicted class] */
   counts: number[][];
@@ -24,6 +26,7 @@ export interface ValuePredictions {
   kind: 'values';
   /** samples in the set, of which the points are an even choice */
   samples: number;
+  /** of at most four outputs, at most 500 points each */
   outputs: { name: string; points: [truth: number, predicted: number][] }[];
 }
 
@@ -33,15 +36,19 @@ export interface EndSpectrum {
   samples: number;
   /** all P eigenvalues, ascending */
   values: number[];
+  /** below the bound of `zero` */
   negative: number;
   /** within rounding of zero: |lambda| <= P * 2^-52 * max |lambda| */
   zero: number;
+  /** above it */
   positive: number;
 }
 
+/** Predictions and spectrum at the end of a run, as in {@link EndRecord} and the report. */
 export interface Conclusion {
+  /** by the name of the set; sets of more than 50 classes are left out */
   predictions: Record<string, ClassPredictions | ValuePredictions>;
-  /** null: too large for a dense spectrum */
+  /** null above 2000 parameters, too many for a dense spectrum */
   spectrum: EndSpectrum | null;
 }
 
@@ -118,7 +125,16 @@ export function endSpectrum(network: Network, params: Float64Array, train: Datas
   return { samples, values: Array.from(values), negative, zero, positive: P - negative - zero };
 }
 
-/** All of it, for the sets by name, that of training first; null where the parameters are not finite. */
+/**
+ * Where the predictions on each set went, and the spectrum of the Hessian of a small network on the first set.
+ *
+ * @param params [P]
+ * @param sets by name, that of training first, whose Hessian the spectrum is of: over all its samples, or an even choice of
+ * as many as about two seconds allow
+ * @param values mean and deviation that values were standardised by, to give points in the units of the data; default none
+ * @returns null where the parameters are not finite
+ * @throws RangeError where a set does not fit the network
+ */
 export function conclude(
   network: Network,
   params: Float64Array,

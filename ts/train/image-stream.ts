@@ -33,14 +33,17 @@ export interface ImageStream {
   test: Dataset | null;
   /** files in the test part */
   testSamples: number;
+  /** mean and deviation of each channel of the held training images; null unless `normalise` is 'standardised' */
   channels: ImageInputs['channels'];
   /** broken files among the samples */
   broken: BrokenImage[];
 }
 
 /**
- * Opens `folder` (a tree `train/<class>/..` with val, validation or test beside it, or the classes themselves).
+ * Opens `folder` (a tree `train/<class>/..` with val, validation or test beside it, or the classes themselves): lists its
+ * files and decodes the samples that stand for its parts. 'standardised' takes its figures from the training sample.
  *
+ * @param sample most images of a part held in memory; default 1000
  * @throws as {@link ImageFolder.open} and {@link ImageFolder.load}
  */
 export async function openImageStream(
@@ -79,7 +82,16 @@ export async function openImageStream(
  * A source of shuffled batches of a folder, decoded ahead. Its position is that after the last batch handed out, whatever
  * has been decoded since: a resumed run sees the batches of an uninterrupted one.
  *
- * @param options prefetch: batches decoded ahead, default 2
+ * @param options batchSize: images a step, the last batch of an epoch left out where it is smaller; seed: of the order;
+ * prefetch: batches decoded ahead, default 2
+ * @throws RangeError for wrong options; `next` rejects with DeepHessianError 'bad-file' as {@link ImageFolder.batches} does
+ * @example
+ * ```ts
+ * const images = await openImageStream('photos', { imageSize: 32, normalise: 'standardised' });
+ * const net = new Network({ inputs: images.train.features, loss: 'cross-entropy', layers });
+ * const source = imageSource(net, images.folder, { batchSize: 256, seed: 1 });
+ * const trainer = new Trainer({ network: net, params, optimizer, source, budget: { epochs: 2 } });
+ * ```
  */
 export function imageSource(
   network: Network,

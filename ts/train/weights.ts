@@ -42,10 +42,18 @@ export function tensorNames(tensors: ReadonlyMap<string, Tensor>): Required<Tens
 }
 
 /**
- * Writes parameters [P] atomically.
+ * Writes the parameters [P] of a network as safetensors, in PyTorch's layout; atomically, never half a file.
  *
  * @param options dtype 'F64' (default, exact) or 'F32' (rounded; PyTorch's own); names of the tensors
- * @throws DeepHessianError 'unsupported' for custom layers; RangeError for numbers that float32 cannot hold
+ * (default `layers.0.weight`, `layers.0.bias`, ..; `{ prefix: '', step: 2 }` is an nn.Sequential with activations between)
+ * @returns the tensors by name
+ * @throws DeepHessianError 'unsupported' for custom layers, 'io' when the file cannot be written; RangeError for parameters of
+ * another length, and for numbers that float32 cannot hold
+ * @example
+ * ```ts
+ * await writeWeights('net.safetensors', net, params, { dtype: 'F32', prefix: '', step: 2 });
+ * const back = await readWeights('net.safetensors', net);
+ * ```
  */
 export async function writeWeights(
   path: string,
@@ -65,7 +73,8 @@ export async function writeWeights(
 }
 
 /**
- * Reads the parameters [P] of a network, whatever the tensors' prefix and spacing.
+ * Reads the parameters [P] of a network from safetensors, whatever the tensors' prefix and spacing; every tensor must be
+ * there, in its shape, and none may be left over.
  *
  * @throws DeepHessianError 'io' or 'bad-file' naming file and tensor, 'unsupported' for custom layers
  */
