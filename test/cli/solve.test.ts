@@ -104,10 +104,17 @@ describe('deep-hessian solve and info', () => {
   it('info says what is loaded', async () => {
     const { code, out } = await commandLine('info', '--json');
     expect(code).to.equal(0);
-    const info = JSON.parse(out) as { node: string; kernels: { backend: string; threads: number } };
+    const info = JSON.parse(out) as {
+      node: string;
+      kernels: { backend: string; threads: number };
+      kernelsReason: string;
+    };
     expect(info.node).to.equal(process.version);
     expect(info.kernels.backend).to.be.oneOf(['openblas', 'typescript']);
-    expect((await commandLine('info')).out).to.contain(process.version);
+    expect(info.kernelsReason).to.match(/prebuilt|local build|DEEP_HESSIAN_BINARY|no binary/);
+    const text = (await commandLine('info')).out;
+    expect(text).to.contain(process.version);
+    expect(text.split('\n').find((line) => line.startsWith('because'))).to.contain(info.kernelsReason);
   });
 
   it('has a version, and refuses an unknown command', async () => {

@@ -9,6 +9,7 @@ import { Worker } from 'node:worker_threads';
 import { DeepHessianError } from '../../ts/errors.js';
 import { findAddon } from '../../ts/native/addon.js';
 import { fallback } from '../../ts/native/fallback.js';
+import { sourceHash } from '../../ts/native/sources.js';
 import { addon, reason } from './implementations.js';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
@@ -87,6 +88,92 @@ describe('loading of the kernels', function () {
     } finally {
       fs.rmSync(elsewhere, { recursive: true });
     }
+  });
+
+  describe('order', () => {
+    const target = `${process.platform}-${process.arch}`;
+    let elsewhere: string;
+    let prebuilt: string;
+    let local: string;
+    const place = (file: string): void => {
+      fs.mkdirSync(path.dirname(file), { recursive: true });
+      fs.copyFileSync(addon!.info().file!, file);
+    };
+    const recordSources = (sources: string): void =>
+      fs.writeFileSync(path.join(path.dirname(prebuilt), 'prebuild.json'), JSON.stringify({ sources }));
+
+    beforeEach(function () {
+      if (addon === null) {
+        console.log(`      not tested: ${reason}`);
+        return this.skip();
+      }
+      elsewhere = fs.mkdtempSync(path.join(os.tmpdir(), 'deep-hessian-'));
+      prebuilt = path.join(elsewhere, 'prebuilds', target, 'deep_hessian.node');
+      local = path.join(elsewhere, 'build/Release/deep_hessian.node');
+    });
+    afterEach(() => fs.rmSync(elsewhere, { recursive: true, force: true }));
+
+    it('an installed package takes its prebuilt binary before a local build, and either alone', () => {
+      place(local);
+      expect(findAddon('', elsewhere)).to.deep.include({
+        file: local,
+        reason: 'the local build: there is no prebuilt binary',
+      });
+      place(prebuilt);
+      // Sources that were shipped, changed or missing, are not looked at.
+      recordSources('0'.repeat(64));
+      const both = findAddon('', elsewhere);
+      expect(both).to.deep.include({ file: prebuilt, reason: 'the prebuilt binary' });
+      expect(both.kernels?.info().file).to.equal(prebuilt);
+      fs.rmSync(local);
+      expect(findAddon('', elsewhere).file).to.equal(prebuilt);
+      // What is named goes before everything.
+      place(local);
+      expect(findAddon(local, elsewhere)).to.deep.include({ file: local, reason: 'DEEP_HESSIAN_BINARY names it' });
+    });
+
+    it('a prebuilt binary that does not load gives way to a local build, which says so', () => {
+      place(local);
+      fs.mkdirSync(path.dirname(prebuilt), { recursive: true });
+      fs.writeFileSync(prebuilt, 'not a library');
+      const found = findAddon('', elsewhere);
+      expect(found.file).to.equal(local);
+      expect(found.reason).to.match(/^the local build; prebuilds.+deep_hessian\.node: .+/);
+    });
+
+    it('in a checkout, a prebuilt binary made from other sources comes after a local build', () => {
+      fs.mkdirSync(path.join(elsewhere, 'scripts'));
+      fs.writeFileSync(path.join(elsewhere, 'scripts/prebuild.mjs'), '');
+      fs.mkdirSync(path.join(elsewhere, 'native/deep'), { recursive: true });
+      fs.writeFileSync(path.join(elsewhere, 'native/deep/a.cc'), 'int a;');
+      fs.writeFileSync(path.join(elsewhere, 'CMakeLists.txt'), 'project(a)');
+      place(prebuilt);
+      place(local);
+      const stale = { file: local, reason: 'the local build: the prebuilt binary is made from other sources' };
+      expect(findAddon('', elsewhere), 'no record').to.deep.include(stale);
+      recordSources(sourceHash(elsewhere));
+      expect(findAddon('', elsewhere), 'made from these').to.deep.include({
+        file: prebuilt,
+        reason: 'the prebuilt binary',
+      });
+      for (const [name, text] of [
+        ['native/deep/a.cc', 'int b;'],
+        ['native/deep/b.cc', ''],
+        ['CMakeLists.txt', 'project(b)'],
+      ]) {
+        recordSources(sourceHash(elsewhere));
+        fs.writeFileSync(path.join(elsewhere, name), text);
+        expect(findAddon('', elsewhere), `changed ${name}`).to.deep.include(stale);
+      }
+      fs.rmSync(local);
+      expect(findAddon('', elsewhere), 'nothing else there').to.deep.include({ file: prebuilt });
+    });
+
+    it('the hash of the sources is the one that scripts/prebuild.mjs records', () => {
+      const script = "import('./scripts/prebuild.mjs').then(({ sourceHash }) => process.stdout.write(sourceHash()))";
+      const stdout = execFileSync(process.execPath, ['-e', script], { cwd: root, encoding: 'utf8' });
+      expect(sourceHash(root)).to.equal(stdout);
+    });
   });
 
   describe('addon', () => {

@@ -1,6 +1,7 @@
 /** `deep-hessian info`: what is installed and what it runs on. */
 import type { Command } from 'commander';
 import { cudaInfo, type CudaInfo } from '../device/index.js';
+import { kernelsReason } from '../native/index.js';
 import { describeEnvironment } from '../train/environment.js';
 import type { Terminal } from './terminal.js';
 
@@ -10,7 +11,7 @@ export function addInfoCommand(program: Command, terminal: Terminal): void {
     .description('Versions, BLAS library, threads, GPU and machine.')
     .option('--json', 'as JSON')
     .action(() => {
-      const environment = { ...describeEnvironment(), gpu: cudaInfo() };
+      const environment = { ...describeEnvironment(), kernelsReason, gpu: cudaInfo() };
       if (command.opts<{ json?: boolean }>().json === true) {
         terminal.out(`${JSON.stringify(environment)}\n`);
         return;
@@ -31,6 +32,7 @@ export function addInfoCommand(program: Command, terminal: Terminal): void {
         ['threads', `${kernels.threads} of at most ${kernels.maxThreads}`],
         ['SIMD', kernels.simd],
         ['binary', kernels.file ?? 'none'],
+        ['because', environment.kernelsReason],
         ...describeGpu(environment.gpu),
       ];
       const width = Math.max(...lines.map(([name]) => name.length));

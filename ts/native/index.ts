@@ -7,8 +7,9 @@ import type { Kernels } from './kernels.js';
 
 export * from './kernels.js';
 
+const found = findAddon();
+
 function choose(): Kernels {
-  const found = findAddon();
   if (found.kernels !== null) return found.kernels;
   if (process.env.DEEP_HESSIAN_BINARY !== 'none') {
     process.emitWarning(
@@ -21,3 +22,5 @@ function choose(): Kernels {
 
 /** What every other module calls. See {@link Kernels}. */
 export const kernels: Kernels = choose();
+/** Why these kernels and no others: 'the prebuilt binary', or what failed to load. */
+export const kernelsReason: string = found.reason;
