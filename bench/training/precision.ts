@@ -6,7 +6,6 @@ import { heading, verdict } from '../harness.js';
 import {
   finalLoss,
   find,
-  leastSquares,
   median,
   medianScore,
   printTable,
@@ -39,7 +38,7 @@ export async function precisionSection(options: BenchOptions): Promise<void> {
     const results = await tournament(
       { ...settings, 'time-budget': time, 'target-loss': goal },
       [
-        { label: 'gauss-newton', optimizer: 'gauss-newton', settings: leastSquares },
+        { label: 'gauss-newton', optimizer: 'gauss-newton' },
         { label: 'newton', optimizer: 'newton', optional: true },
         { label: 'lbfgs', optimizer: 'lbfgs' },
         { label: 'adam', optimizer: 'adam', rates: rates.adam },

@@ -9,7 +9,6 @@ import {
   find,
   firstOrder,
   lossAt,
-  leastSquares,
   medianScore,
   printTable,
   tournament,
@@ -57,7 +56,7 @@ export async function regressionSection(options: BenchOptions): Promise<void> {
           'target-loss': floor,
         };
         const methods = [
-          { label: 'gauss-newton', optimizer: 'gauss-newton', settings: leastSquares },
+          { label: 'gauss-newton', optimizer: 'gauss-newton' },
           { label: 'lbfgs', optimizer: 'lbfgs', seeds: 1 },
           ...firstOrder,
         ];

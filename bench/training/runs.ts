@@ -56,12 +56,6 @@ export const firstOrder: readonly Method[] = [
   { label: 'adam', optimizer: 'adam', rates: rates.adam },
 ];
 
-/**
- * Gauss-Newton as it does best on least squares: one trial a step, judged by its gain ratio, with geodesic acceleration. The search
- * over dampings, best on a fixed batch of classes, is too greedy there: on airfoil, 20 x 10, it ends three to twenty orders higher.
- */
-export const leastSquares = { 'damping-control': 'gain-ratio', 'damping-decrease': 0.3, geodesic: true } as const;
-
 export const seedList = (count: number): number[] => Array.from({ length: count }, (_, i) => i + 1);
 
 /** All runs of a comparison, one printed line each. */

@@ -12,7 +12,7 @@ import { createOptimizer } from '../../ts/optimize/registry.js';
 import { Random } from '../../ts/random.js';
 import { formatTable } from '../../ts/cli/terminal.js';
 import { dataFolder, heading, verdict } from '../harness.js';
-import { leastSquares, median, type BenchOptions } from './runs.js';
+import { median, type BenchOptions } from './runs.js';
 
 const goals = [
   { name: 'concrete', goal: 4.8 },
@@ -44,7 +44,7 @@ function fit(
   });
   const params = network.initialize({ seed, scheme: 'orthogonal', gain: 1.1 });
   const batch = network.batch({ inputs: train.inputs, targets: train.values as Float64Array });
-  const optimizer = createOptimizer('gauss-newton', network, leastSquares);
+  const optimizer = createOptimizer('gauss-newton', network);
   let before = Infinity;
   for (let k = 0; k < steps; k++) {
     const { loss, accepted } = optimizer.step(params, batch);

@@ -3,7 +3,7 @@ import { DeepHessianError } from '../../ts/errors.js';
 import { Network } from '../../ts/derivatives/index.js';
 import { factor, SampleSpaceFactor } from '../../ts/inverse/index.js';
 import type { LayerSpec } from '../../ts/network/index.js';
-import { createGaussNewton } from '../../ts/optimize/gauss-newton.js';
+import { createGaussNewton, type GaussNewtonOptions } from '../../ts/optimize/gauss-newton.js';
 import { Random } from '../../ts/random.js';
 
 function network(layers: number, outputs: number, loss: 'mse' | 'cross-entropy', l2: number | number[] = 0): Network {
@@ -184,6 +184,25 @@ describe('Gauss-Newton', () => {
     expect(() => optimizer.step(net.initialize({ seed: 1 }), batch)).to.throw(
       DeepHessianError,
       /50 samples is modelled at .* above maxStepSeconds/,
+    );
+  });
+
+  it('controls the damping as the loss asks, unless told otherwise', () => {
+    const last = (loss: 'mse' | 'cross-entropy', options: GaussNewtonOptions): number[] => {
+      const net = network(3, 3, loss);
+      const batch = net.batch(data(20, 3, loss));
+      const params = net.initialize({ seed: 1 });
+      const optimizer = createGaussNewton(net, options);
+      for (let k = 0; k < 6; k++) optimizer.step(params, batch);
+      return [...params];
+    };
+    const classical: GaussNewtonOptions = { control: 'gain-ratio', decrease: 0.3, geodesic: true };
+    expect(last('mse', {})).to.deep.equal(last('mse', classical));
+    expect(last('mse', { control: 'search' })).to.deep.equal(last('mse', { control: 'search', geodesic: false }));
+    expect(last('mse', {})).to.not.deep.equal(last('mse', { control: 'search' }));
+    expect(last('cross-entropy', {})).to.deep.equal(last('cross-entropy', { control: 'search', geodesic: false }));
+    expect(last('cross-entropy', { control: 'gain-ratio' })).to.deep.equal(
+      last('cross-entropy', { control: 'gain-ratio', decrease: 0.5, geodesic: false }),
     );
   });
 

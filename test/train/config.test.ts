@@ -43,7 +43,7 @@ describe('configuration of a run', () => {
 
   it('controls the damping of Gauss-Newton by the gain ratio on a stream of batches, unless told otherwise', () => {
     const stream = { 'batch-size': 32, optimizer: 'gauss-newton' };
-    expect(resolveSettings(stream)).to.include({ 'damping-control': 'gain-ratio' });
+    expect(resolveSettings(stream)).to.include({ 'damping-control': 'gain-ratio', geodesic: false });
     expect(resolveSettings({ ...stream, 'damping-control': 'search' })).to.include({ 'damping-control': 'search' });
     expect(resolveSettings({ ...stream, 'fixed-batch': true })).to.not.have.property('damping-control');
     expect(resolveSettings({ optimizer: 'gauss-newton' })).to.not.have.property('damping-control');

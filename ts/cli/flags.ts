@@ -30,6 +30,10 @@ function addFlag(command: Command, spec: OptionSpec, group: string, note = ''): 
   const option = new Option(`--${spec.flag}${placeholders[spec.type]}`, help).helpGroup(`${group}:`);
   if (spec.type !== 'boolean') option.argParser((text: string) => parse(spec, text));
   command.addOption(option);
+  // What is on, or may be, can be switched off.
+  if (spec.type === 'boolean' && spec.default !== false && !spec.flag.startsWith('no-')) {
+    command.addOption(new Option(`--no-${spec.flag}`, `switches --${spec.flag} off`).helpGroup(`${group}:`));
+  }
 }
 
 /** Adds the flags of the groups named: of data and network, for commands that do not train. */
@@ -52,7 +56,7 @@ export function addRunFlags(command: Command, without: readonly string[] = []): 
     // Defaults differ between optimizers that share a flag.
     addFlag(
       command,
-      optimizers.length === 1 && value !== undefined ? { ...rest, default: value } : rest,
+      (optimizers.length === 1 || spec.type === 'boolean') && value !== undefined ? { ...rest, default: value } : rest,
       'Optimizer',
       own,
     );
