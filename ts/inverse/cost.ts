@@ -139,6 +139,96 @@ export function sampleSpaceSide(
     : { side: 'parameters', flops: byParameters, seconds: onParameters };
 }
 
+/** Rows of the Jacobian that are multiplied out at a time on the parameter side, in numbers: bounds its memory. */
+const chunkNumbers = 2 ** 22;
+
+/**
+ * Whether K_l = Z~_l Z~_l^T is formed inside the kernel, tile by tile. With one row a sample each tile of K_l is used once,
+ * so nothing is done twice; with more, storing all K_l saves work while they are small.
+ */
+function formsGramByTiles(network: NetworkModel, samples: number): boolean {
+  if (samples < 128) return false;
+  return sampleSpaceOutputs(network) === 1 || network.layers.length * samples * samples > 2 ** 24;
+}
+
+/** Everything that the sample-space route holds, in float64 numbers; {@link sampleSpaceLayout}. */
+export interface SampleSpaceLayout {
+  side: 'samples' | 'parameters';
+  /** N K', K' = {@link sampleSpaceOutputs} */
+  rows: number;
+  /** of the factored matrix: rows or P */
+  order: number;
+  /** samples whose rows are multiplied out at a time on the parameter side */
+  chunk: number;
+  gramByTiles: boolean;
+  sizes: {
+    /** D_l of every layer, rows x units */
+    rowsOfLayers: number;
+    /** Z~_l of every layer, N x (inputs + bias) */
+    inputsOfLayers: number;
+    /** K_l of every layer, N x N, where they are stored */
+    grams: number;
+    /** rows on their way through the weights, rows x inputs of the widest layer above the first */
+    travelling: number;
+    /** B B^T or B^T B, kept for other dampings; none where dampings differ by layer, which scales the summands */
+    product: number;
+    /** its factor, with diagonal and pivots */
+    factor: number;
+    /** R^T, where the last layer's slope has been multiplied into D_L */
+    outputFactor: number;
+    /** one vector of outputs, one of rows, offsets and widths of the layers */
+    vectors: number;
+    /** for the length of a call: the chunk of B while B^T B is formed, two vectors [P] in a solve */
+    passing: number;
+  };
+}
+
+/** What a sample-space factor for N samples allocates: the factor itself (sample-space.ts) goes by these numbers. */
+export function sampleSpaceLayout(
+  network: NetworkModel,
+  samples: number,
+  side: 'samples' | 'parameters' = sampleSpaceSide(network, samples).side,
+): SampleSpaceLayout {
+  const rows = samples * sampleSpaceOutputs(network);
+  const P = network.parameterCount;
+  const order = side === 'samples' ? rows : P;
+  const gramByTiles = formsGramByTiles(network, samples);
+  let units = 0;
+  let inputs = 0;
+  let widest = 0;
+  for (const [l, layer] of network.layers.entries()) {
+    units += layer.units;
+    inputs += layer.inputs + (layer.kind === 'affine' && layer.bias ? 1 : 0);
+    if (l > 0) widest = Math.max(widest, layer.inputs);
+  }
+  const last = network.layers[network.layers.length - 1];
+  const uniform = network.l2.every((value) => value === network.l2[0]);
+  const chunk = Math.max(1, Math.min(samples, Math.floor(chunkNumbers / ((rows / samples) * P))));
+  return {
+    side,
+    rows,
+    order,
+    chunk,
+    gramByTiles,
+    sizes: {
+      rowsOfLayers: rows * units,
+      inputsOfLayers: samples * inputs,
+      grams: side === 'samples' && !gramByTiles ? network.layers.length * samples * samples : 0,
+      travelling: rows * widest,
+      product: side === 'parameters' || uniform ? order * order : 0,
+      factor: order * (order + 1) + Math.ceil(order / 2),
+      outputFactor: last.kind === 'affine' && last.linear ? 0 : rows * network.outputs,
+      vectors: samples * network.outputs + rows + 5 * network.layers.length,
+      passing: Math.max(2 * P, side === 'parameters' ? chunk * (rows / samples) * P : 0),
+    },
+  };
+}
+
+/** Bytes that a sample-space factor for N samples will hold, those that it needs for the length of a call included. */
+export function sampleSpaceBytes(network: NetworkModel, samples: number, side?: 'samples' | 'parameters'): number {
+  return 8 * Object.values(sampleSpaceLayout(network, samples, side).sizes).reduce((sum, numbers) => sum + numbers, 0);
+}
+
 function sampleSpace(network: NetworkModel, N: number, matrix: MatrixKind): CostEstimate {
   const none = (reason: string): CostEstimate => ({
     method: 'sample-space',
@@ -149,22 +239,10 @@ function sampleSpace(network: NetworkModel, N: number, matrix: MatrixKind): Cost
   });
   if (matrix !== 'gauss-newton')
     return none("the Hessian has no sample-space form; it serves matrix: 'gauss-newton' only");
-  const rows = N * sampleSpaceOutputs(network);
-  const P = network.parameterCount;
-  let width = 0;
-  for (const [l, layer] of network.layers.entries()) {
-    if (layer.kind === 'custom') return none(`layer ${l} is a custom layer`);
-    width += layer.units;
-  }
+  const custom = network.layers.findIndex((layer) => layer.kind === 'custom');
+  if (custom >= 0) return none(`layer ${custom} is a custom layer`);
   const { side, flops, seconds } = sampleSpaceSide(network, N);
-  const order = side === 'samples' ? rows : P;
-  return {
-    method: 'sample-space',
-    flops,
-    seconds,
-    unavailable: null,
-    bytes: 8 * (rows * width + 2 * order * order + (side === 'parameters' ? Math.min(rows * P, 2 ** 22) : 0)),
-  };
+  return { method: 'sample-space', flops, seconds, unavailable: null, bytes: sampleSpaceBytes(network, N, side) };
 }
 
 function dense(network: NetworkModel, N: number, matrix: MatrixKind): CostEstimate {

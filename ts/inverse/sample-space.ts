@@ -28,20 +28,8 @@ import type { NetworkModel } from '../network/index.js';
 import { SymmetricFactor } from '../linalg/symmetric-factor.js';
 import { outputResidual, outputRows } from './output-rows.js';
 import type { RawFactor } from './raw-factor.js';
-import { sampleSpaceOutputs, sampleSpaceSide } from './cost.js';
+import { sampleSpaceBytes, sampleSpaceLayout, sampleSpaceOutputs } from './cost.js';
 import type { FactorTotals } from './stage.js';
-
-/** Rows of the Jacobian that are multiplied out at a time on the parameter side: bounds its memory. */
-const chunkDoubles = 2 ** 22;
-
-/**
- * Whether K_l = Z~_l Z~_l^T is formed inside the kernel, tile by tile. With one row a sample each tile of K_l is used once,
- * so nothing is done twice; with more, storing all K_l saves work while they are small.
- */
-function formsGramByTiles(network: NetworkModel, samples: number): boolean {
-  if (samples < 128) return false;
-  return sampleSpaceOutputs(network) === 1 || network.layers.length * samples * samples > 2 ** 24;
-}
 
 /** Factor of G + eps I in sample space: order N K' instead of P, or P where that is the cheaper side. */
 export class SampleSpaceFactor implements RawFactor {
@@ -64,12 +52,13 @@ export class SampleSpaceFactor implements RawFactor {
   private readonly z: Float64Array;
   private readonly zOffsets: Float64Array;
   private readonly zWidths: Int32Array;
-  private readonly factored: boolean;
+  private readonly gramByTiles: boolean;
+  private readonly chunk: number;
   private readonly grams: Float64Array;
   private readonly gramOffsets: Float64Array;
   private readonly scale: Float64Array;
   private readonly spare: Float64Array;
-  /** B B^T (or B^T B) without shift, both triangles; and the one that is factored */
+  /** B B^T (or B^T B) without shift (none on the sample side where L2 differs by layer); and the one that is factored */
   private readonly gram: Float64Array;
   private readonly gx: SymmetricFactor;
   private readonly uniform: boolean;
@@ -84,10 +73,12 @@ export class SampleSpaceFactor implements RawFactor {
     this.network = network;
     this.samples = samples;
     this.outputs = sampleSpaceOutputs(network);
-    this.rows = samples * this.outputs;
-    const P = network.parameterCount;
-    this.side = side ?? sampleSpaceSide(network, samples).side;
-    this.order = this.side === 'samples' ? this.rows : P;
+    const layout = sampleSpaceLayout(network, samples, side);
+    const { rows, order, sizes } = layout;
+    this.rows = rows;
+    this.side = layout.side;
+    this.order = order;
+    this.chunk = layout.chunk;
     const L = network.layers.length;
     this.widths = new Int32Array(L);
     this.dOffsets = new Float64Array(L);
@@ -96,56 +87,38 @@ export class SampleSpaceFactor implements RawFactor {
     this.scale = new Float64Array(L).fill(1);
     let d = 0;
     let z = 0;
-    let widest = K;
     for (const [l, layer] of network.layers.entries()) {
       if (layer.kind !== 'affine') {
         throw new DeepHessianError('unsupported', `sample-space: layer ${l} is a custom layer; use method 'block'`);
       }
       this.widths[l] = layer.units;
       this.dOffsets[l] = d;
-      d += this.rows * layer.units;
+      d += rows * layer.units;
       this.zWidths[l] = layer.inputs + (layer.bias ? 1 : 0);
       this.zOffsets[l] = z;
       z += samples * this.zWidths[l];
-      widest = Math.max(widest, layer.units, l === 0 ? 0 : layer.inputs);
     }
-    this.d = new Float64Array(d);
-    this.z = new Float64Array(z);
+    this.d = new Float64Array(sizes.rowsOfLayers);
+    this.z = new Float64Array(sizes.inputsOfLayers);
     this.gramOffsets = Float64Array.from({ length: L }, (_, l) => l * samples * samples);
-    this.factored = formsGramByTiles(network, samples);
-    this.grams = new Float64Array(this.side === 'samples' && !this.factored ? L * samples * samples : 0);
-    this.spare = new Float64Array(this.rows * widest);
+    this.gramByTiles = layout.gramByTiles;
+    this.grams = new Float64Array(sizes.grams);
+    this.spare = new Float64Array(sizes.travelling);
     this.uniform = network.l2.every((value) => value === network.l2[0]);
-    this.gx = new SymmetricFactor(this.order);
-    this.gram = new Float64Array(this.order * this.order);
+    this.gx = new SymmetricFactor(order);
+    this.gram = new Float64Array(sizes.product);
     this.output = new Float64Array(samples * K);
-    this.rowVector = new Float64Array(Math.max(this.rows, 1));
+    this.rowVector = new Float64Array(Math.max(rows, 1));
   }
 
   /** Bytes that a factor for `samples` samples will hold. */
   static estimateBytes(network: NetworkModel, samples: number): number {
-    const rows = samples * sampleSpaceOutputs(network);
-    const P = network.parameterCount;
-    let perRow = 0;
-    let perSample = 0;
-    for (const layer of network.layers) {
-      perRow += layer.units;
-      perSample += layer.inputs + 1;
-    }
-    const onParameters = sampleSpaceSide(network, samples).side === 'parameters';
-    const order = onParameters ? P : rows;
-    return (
-      8 *
-      (rows * perRow +
-        samples * perSample +
-        2 * order * order +
-        (onParameters ? chunkDoubles : formsGramByTiles(network, samples) ? 0 : network.layers.length * samples ** 2))
-    );
+    return sampleSpaceBytes(network, samples);
   }
 
   get bytes(): number {
     const arrays = [this.d, this.z, this.grams, this.spare, this.gram, this.output, this.rowVector];
-    return this.gx.bytes + arrays.reduce((sum, a) => sum + a.byteLength, 0);
+    return this.gx.bytes + arrays.reduce((sum, a) => sum + a.byteLength, this.outputFactor?.byteLength ?? 0);
   }
 
   /** Rows D_l of every layer and the product matrix at a new point of the same network and batch size. */
@@ -183,7 +156,7 @@ export class SampleSpaceFactor implements RawFactor {
   /** Lower triangle of out := shift I + sum_l scale_l (D_l D_l^T) o (Z~_l Z~_l^T). */
   private multiplyRows(shift: number, out: Float64Array): void {
     const { samples: N, outputs, widths, scale, d, dOffsets, z, zOffsets, zWidths, rows, grams, gramOffsets } = this;
-    if (this.factored) {
+    if (this.gramByTiles) {
       kernels.jacobianGram(
         N,
         outputs,
@@ -226,8 +199,7 @@ export class SampleSpaceFactor implements RawFactor {
 
   /** B^T B by chunks of samples: rows of B for layer l are D[(k,n), i] Z~[n, j]. */
   private assembleParameterSide(): void {
-    const { samples: N, outputs, network, rows, d, dOffsets, z, zOffsets, gram, order: P } = this;
-    const chunk = Math.max(1, Math.min(N, Math.floor(chunkDoubles / (outputs * P))));
+    const { samples: N, outputs, network, rows, d, dOffsets, z, zOffsets, gram, order: P, chunk } = this;
     const b = new Float64Array(chunk * outputs * P);
     gram.fill(0);
     for (let start = 0; start < N; start += chunk) {
