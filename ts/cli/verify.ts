@@ -1,9 +1,10 @@
 /** `deep-hessian verify`: the numerical regression suite on this machine. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Option, type Command } from 'commander';
 import { ioError, writeFileAtomicSync } from '../data/atomic.js';
+import { readTextSync } from '../data/regular-file.js';
 import { DeepHessianError } from '../errors.js';
 import { findDrift, verificationGroups, verify } from '../verify/index.js';
 import type { Drift, Verdict, VerificationGroup, VerificationReport } from '../verify/index.js';
@@ -78,7 +79,7 @@ function readReport(path: string): VerificationReport {
   if (!existsSync(path)) throw new DeepHessianError('io', `verify: the report ${path} is not there`, { path });
   let value: Partial<VerificationReport> | null;
   try {
-    value = JSON.parse(readFileSync(path, 'utf8')) as Partial<VerificationReport> | null;
+    value = JSON.parse(readTextSync(path, { piped: true })) as Partial<VerificationReport> | null;
   } catch (error) {
     if (error instanceof SyntaxError)
       throw new DeepHessianError('bad-file', `${path}: not JSON (${error.message})`, { path });

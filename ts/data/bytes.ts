@@ -5,12 +5,12 @@
  * from two bits), so a size that a header claims can be checked against the size of the file before anything is
  * allocated; and a stream that yields more than its bound is cut off at once.
  */
-import { createReadStream } from 'node:fs';
-import { open, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { freemem } from 'node:os';
 import { createGunzip } from 'node:zlib';
 import { DeepHessianError } from '../errors.js';
 import { ioError } from './atomic.js';
+import { checkRegular, openRegular } from './regular-file.js';
 
 /** Highest ratio of unpacked to packed bytes that deflate can reach. */
 export const highestDeflateRatio = 1032;
@@ -54,7 +54,7 @@ export async function fileSize(path: string): Promise<number> {
   } catch (error) {
     throw ioError('reading', path, error);
   }
-  if (!info.isFile()) throw new DeepHessianError('io', `reading ${path} failed: it is not a regular file`, { path });
+  checkRegular(path, info);
   return info.size;
 }
 
@@ -75,17 +75,14 @@ export interface OpenBytes {
  * @throws DeepHessianError 'io' (missing, unreadable), 'bad-file' (corrupt gzip, more than `maxBytes`)
  */
 export async function openBytes(path: string, maxBytes = Number.MAX_SAFE_INTEGER): Promise<OpenBytes> {
-  const fileBytes = await fileSize(path);
+  const { handle, size: fileBytes } = await openRegular(path);
   const magic = new Uint8Array(2);
   try {
-    const handle = await open(path, 'r');
-    try {
-      await handle.read(magic, 0, 2, 0);
-    } finally {
-      await handle.close();
-    }
+    await handle.read(magic, 0, 2, 0);
   } catch (error) {
     throw ioError('reading', path, error);
+  } finally {
+    await handle.close();
   }
   const gzip = magic[0] === 0x1f && magic[1] === 0x8b;
   const bound = Math.min(maxBytes, gzip ? fileBytes * highestDeflateRatio : fileBytes);
@@ -94,7 +91,8 @@ export async function openBytes(path: string, maxBytes = Number.MAX_SAFE_INTEGER
 }
 
 async function* readChunks(path: string, gzip: boolean, maxBytes: number): AsyncGenerator<Uint8Array, void, undefined> {
-  const file = createReadStream(path, { highWaterMark: 1 << 18 });
+  const { handle } = await openRegular(path);
+  const file = handle.createReadStream({ highWaterMark: 1 << 18 });
   let total = 0;
   const gunzip = gzip ? createGunzip({ chunkSize: 1 << 18 }) : null;
   if (gunzip) {

@@ -3,12 +3,13 @@
  * pixels, each 32 x 32 row-major. A file may hold any number of whole records, so a prefix of the official 10,000 reads
  * the same way. A sample keeps that order: (channel, row, column).
  */
-import { open, readdir, readFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkInteger } from '../checks.js';
 import { DeepHessianError } from '../errors.js';
 import { ioError } from './atomic.js';
 import { badFile, checkFits, fileSize } from './bytes.js';
+import { openRegular, readRegular } from './regular-file.js';
 import { makeDataset, type Dataset } from './dataset.js';
 import { imageDataset, type ImageOptions, type PixelPlanes } from './images.js';
 
@@ -54,9 +55,7 @@ export async function readCifar10Files(paths: readonly string[], limit = Infinit
   for (let f = 0; f < paths.length; f++) {
     if (counts[f] === 0) continue;
     const path = paths[f];
-    const handle = await open(path, 'r').catch((error: unknown) => {
-      throw ioError('reading', path, error);
-    });
+    const { handle } = await openRegular(path);
     try {
       for (let record = 0; record < counts[f];) {
         const wanted = Math.min(512, counts[f] - record) * recordBytes;
@@ -84,8 +83,10 @@ async function readClassNames(folder: string): Promise<string[]> {
   const path = join(folder, 'batches.meta.txt');
   let text: string;
   try {
-    if ((await fileSize(path)) > 4096) throw badFile(path, 'ten short class names', 'more than 4096 bytes');
-    text = await readFile(path, 'utf8');
+    const bytes = await readRegular(path, (size) => {
+      if (size > 4096) throw badFile(path, 'ten short class names', 'more than 4096 bytes');
+    });
+    text = bytes.toString('utf8');
   } catch (error) {
     if (error instanceof DeepHessianError && error.code === 'io') return [...officialClasses];
     throw error;

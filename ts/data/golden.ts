@@ -5,10 +5,9 @@
  * json's `arrays` gives offset in bytes and shape of each. `params`, `inputs` and `targets` must be there, everything
  * else is compared with where present.
  */
-import { readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, join, normalize, sep } from 'node:path';
-import { ioError } from './atomic.js';
 import { badFile, checkFits, fileSize } from './bytes.js';
+import { readRegular } from './regular-file.js';
 
 /** A dense layer of the case's network. */
 export interface GoldenLayer {
@@ -62,13 +61,10 @@ const largestJson = 64 * 2 ** 20;
  * @throws DeepHessianError 'bad-file' naming the file and field, 'io' for a missing file
  */
 export async function readGolden(path: string): Promise<GoldenCase> {
-  if ((await fileSize(path)) > largestJson) throw badFile(path, `at most ${largestJson} bytes of JSON`, 'more');
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    throw ioError('reading', path, error);
-  }
+  const bytes = await readRegular(path, (size) => {
+    if (size > largestJson) throw badFile(path, `at most ${largestJson} bytes of JSON`, 'more');
+  });
+  const text = bytes.toString('utf8');
   let json: unknown;
   try {
     json = JSON.parse(text);
@@ -183,12 +179,7 @@ async function readArrays(path: string, binary: string, fields: Fields): Promise
     return { name, offset, shape, size };
   });
   checkFits(binary, bytes + places.reduce((sum, { size }) => sum + size, 0));
-  let content: Buffer;
-  try {
-    content = await readFile(binary);
-  } catch (error) {
-    throw ioError('reading', binary, error);
-  }
+  const content = await readRegular(binary);
   if (content.length < bytes) throw badFile(binary, `${bytes} bytes`, `${content.length}`);
   const result: Record<string, GoldenArray> = {};
   for (const { name, offset, shape, size } of places) {

@@ -2,10 +2,9 @@
  * Row numbers from a text file, as published splits of a data set come: integers from 0, apart by blanks or lines
  * (also written as floating-point numbers: `1.2e+01`).
  */
-import { readFile } from 'node:fs/promises';
-import { ioError } from './atomic.js';
-import { badFile, fileSize } from './bytes.js';
+import { badFile } from './bytes.js';
 import { parseNumber } from './csv-records.js';
+import { readRegular } from './regular-file.js';
 
 const largest = 64 * 2 ** 20;
 
@@ -16,13 +15,10 @@ const largest = 64 * 2 ** 20;
  * @throws DeepHessianError 'bad-file' naming the entry that is no row number, or occurs twice
  */
 export async function readIndices(path: string, samples: number): Promise<Int32Array> {
-  if ((await fileSize(path)) > largest) throw badFile(path, `at most ${largest} bytes of row numbers`, 'more');
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    throw ioError('reading', path, error);
-  }
+  const bytes = await readRegular(path, (size) => {
+    if (size > largest) throw badFile(path, `at most ${largest} bytes of row numbers`, 'more');
+  });
+  const text = bytes.toString('utf8');
   const words = text.split(/[\s,]+/).filter((word) => word !== '');
   if (words.length === 0) throw badFile(path, 'row numbers', 'none');
   const seen = new Set<number>();

@@ -9,12 +9,12 @@
  *
  * Whatever is stored comes out as float64, row-major. Source: NumPy's numpy.lib.format documentation.
  */
-import { open, type FileHandle } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import { checkInteger, failRange, failType, firstNonFinite } from '../checks.js';
 import { DeepHessianError } from '../errors.js';
 import { AtomicFile, ioError, writeFileAtomic } from './atomic.js';
-import { badFile, checkFits, fileSize } from './bytes.js';
+import { badFile, checkFits } from './bytes.js';
+import { openRegular } from './regular-file.js';
 
 /** An array from a file. */
 export interface NpyArray {
@@ -220,13 +220,7 @@ export function decodeNpy(path: string, bytes: Uint8Array, finite = true): NpyAr
  * structures, complex numbers), 'io'
  */
 export async function readNpy(path: string, options: ReadNpyOptions = {}): Promise<NpyArray> {
-  const bytes = await fileSize(path);
-  let handle: FileHandle;
-  try {
-    handle = await open(path, 'r');
-  } catch (error) {
-    throw ioError('reading', path, error);
-  }
+  const { handle, size: bytes } = await openRegular(path);
   try {
     const read = async (out: Uint8Array, position: number): Promise<Uint8Array> => {
       for (let at = 0; at < out.length;) {

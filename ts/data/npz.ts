@@ -4,12 +4,12 @@
  * Read from the central directory at the end (sizes in the local headers may be left open), every claimed size checked
  * against the file, output bounded by it, CRC-32 compared. Source: PKWARE APPNOTE 6.3, sections 4.3 to 4.5.
  */
-import { readFile } from 'node:fs/promises';
 import { crc32, deflateRawSync, inflateRawSync } from 'node:zlib';
 import { failRange } from '../checks.js';
 import { DeepHessianError } from '../errors.js';
-import { ioError, writeFileAtomic } from './atomic.js';
-import { badFile, checkFits, fileSize, highestDeflateRatio } from './bytes.js';
+import { writeFileAtomic } from './atomic.js';
+import { badFile, checkFits, highestDeflateRatio } from './bytes.js';
+import { readRegular } from './regular-file.js';
 import { decodeNpy, encodeNpy, type NpyArray, type NpyWritable } from './npy.js';
 
 interface Member {
@@ -27,13 +27,7 @@ interface Member {
  * @throws DeepHessianError 'bad-file' naming file and member, 'unsupported' (encrypted, other packing), 'io'
  */
 export async function readNpz(path: string, options: { finite?: boolean } = {}): Promise<Map<string, NpyArray>> {
-  checkFits(path, await fileSize(path));
-  let bytes: Buffer;
-  try {
-    bytes = await readFile(path);
-  } catch (error) {
-    throw ioError('reading', path, error);
-  }
+  const bytes = await readRegular(path, (size) => checkFits(path, size));
   const arrays = new Map<string, NpyArray>();
   const { members, directory } = readDirectory(path, bytes);
   const packed = members.reduce((sum, member) => sum + member.packed, 0);

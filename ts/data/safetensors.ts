@@ -8,11 +8,11 @@
  *
  * Source: the format's own description (Hugging Face, safetensors).
  */
-import { open, type FileHandle } from 'node:fs/promises';
 import { checkInteger, checkOneOf, checkVector, failRange, failType } from '../checks.js';
 import { DeepHessianError } from '../errors.js';
 import { ioError, writeFileAtomic } from './atomic.js';
-import { badFile, checkFits, fileSize } from './bytes.js';
+import { badFile, checkFits } from './bytes.js';
+import { openRegular } from './regular-file.js';
 
 /** A tensor of a safetensors file. */
 export interface Tensor {
@@ -40,15 +40,9 @@ const itemBytes: Record<string, number> = { F64: 8, F32: 4 };
  * @throws DeepHessianError 'bad-file' naming the file and tensor, 'unsupported' for another type, 'io'
  */
 export async function readSafetensors(path: string): Promise<SafetensorsFile> {
-  const bytes = await fileSize(path);
-  if (bytes < 10) throw badFile(path, 'a safetensors file (8 bytes of length, a JSON header)', `${bytes} bytes`);
-  let handle: FileHandle;
+  const { handle, size: bytes } = await openRegular(path);
   try {
-    handle = await open(path, 'r');
-  } catch (error) {
-    throw ioError('reading', path, error);
-  }
-  try {
+    if (bytes < 10) throw badFile(path, 'a safetensors file (8 bytes of length, a JSON header)', `${bytes} bytes`);
     const read = async (size: number, position: number): Promise<Buffer> => {
       const out = Buffer.alloc(size);
       for (let at = 0; at < size;) {

@@ -13,10 +13,11 @@
  * anything is handed out.
  */
 import { createHash } from 'node:crypto';
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, readSync } from 'node:fs';
 import { checkObject, firstNonFinite } from '../checks.js';
 import { DeepHessianError } from '../errors.js';
 import { writeFileAtomic } from '../data/atomic.js';
+import { openRegularSync } from '../data/regular-file.js';
 import type { Counters, TrainerState } from './trainer.js';
 
 const magic = 'DHESSIAN';
@@ -153,19 +154,8 @@ export function readCheckpoint(path: string): Checkpoint {
 }
 
 function readWhole(path: string): Buffer {
-  let file: number;
+  const { descriptor: file, size } = openRegularSync(path);
   try {
-    file = openSync(path, 'r');
-  } catch (error) {
-    throw new DeepHessianError(
-      'io',
-      `${path}: cannot open the checkpoint (${(error as Error).message})`,
-      { path },
-      { cause: error },
-    );
-  }
-  try {
-    const { size } = fstatSync(file);
     const start = Buffer.alloc(Math.min(size, prefixBytes));
     readSync(file, start, 0, start.length, 0);
     // The magic is looked at before the rest is read, so that a huge foreign file costs nothing.

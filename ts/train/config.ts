@@ -5,11 +5,10 @@
  *
  * A configuration is a flat object keyed by flag. Resolving fills the defaults, some of which depend on other options.
  */
-import { readFileSync } from 'node:fs';
 import { extname } from 'node:path';
 import { checkObject } from '../checks.js';
-import { ioError } from '../data/atomic.js';
 import { dataNames, fileNames, folderNames, generatedNames } from '../data/load.js';
+import { readTextSync } from '../data/regular-file.js';
 import { deviceNames } from '../device/index.js';
 import { DeepHessianError } from '../errors.js';
 import { activationCodes } from '../native/kernels.js';
@@ -338,12 +337,7 @@ export function resolveSettings(given: Record<string, unknown>, operation = 'tra
 
 /** Reads a JSON or YAML configuration file, by its extension (.json, .yaml, .yml). */
 export async function readConfigFile(path: string): Promise<Record<string, unknown>> {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    throw ioError('reading', path, error);
-  }
+  const text = readTextSync(path);
   const extension = extname(path).toLowerCase();
   let value: unknown;
   try {

@@ -3,9 +3,10 @@
  * dark. The figures behind the curves lie in the page as JSON (`<script type="application/json" id="data">`) and are
  * those of the metrics file; every text that comes from outside is escaped.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { ioError, writeFileAtomic } from '../data/atomic.js';
+import { writeFileAtomic } from '../data/atomic.js';
+import { readTextSync } from '../data/regular-file.js';
 import { DeepHessianError } from '../errors.js';
 import type { Comparison, MethodSummary } from './compare.js';
 import type { Environment } from './environment.js';
@@ -382,12 +383,7 @@ export async function writeRunReport(folder: string): Promise<string> {
 }
 
 function readJson(path: string): unknown {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    throw ioError('reading', path, error);
-  }
+  const text = readTextSync(path);
   try {
     return JSON.parse(text);
   } catch (error) {

@@ -11,10 +11,11 @@
  * Metrics are appended in whole lines. A process that is killed can leave a part of a last line, or lines
  * later than the last checkpoint; `resumeMetrics` takes both away.
  */
-import { appendFileSync, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { appendFileSync, existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DeepHessianError } from '../errors.js';
 import { ioError, makeFolder, removeLeftovers, writeFileAtomic, writeFileAtomicSync } from '../data/atomic.js';
+import { checkRegular, readTextSync } from '../data/regular-file.js';
 import { describeEnvironment } from './environment.js';
 import { EventWriter } from './tensorboard.js';
 import { readCheckpoint, writeCheckpoint, type Checkpoint } from './checkpoint.js';
@@ -42,6 +43,8 @@ export class RunFolder {
     }
     const folder = new RunFolder(path);
     folder.make();
+    // Records are appended to what is there, which must take them without a reader.
+    if (existsSync(folder.metricsFile)) checkRegular(folder.metricsFile, statSync(folder.metricsFile), 'writing');
     folder.writeJson('config.json', config);
     folder.writeJson('environment.json', describeEnvironment());
     return folder;
@@ -139,13 +142,7 @@ function scalarsOf(event: TrainEvent): Record<string, number> {
  * @throws DeepHessianError 'io' or 'bad-file', naming the line
  */
 export function readMetrics(path: string): (StepRecord | EvaluationRecord | EndRecord)[] {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    throw ioError('reading', path, error);
-  }
-  const lines = text.split('\n');
+  const lines = readTextSync(path).split('\n');
   // A whole file ends in a line break: what follows the last one is empty or was cut off.
   lines.pop();
   return lines.map((line, i) => {
