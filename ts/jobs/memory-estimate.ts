@@ -9,6 +9,7 @@ import { Network } from '../derivatives/network.js';
 import type { ActivationName } from '../native/kernels.js';
 import type { LayerSpec } from '../network/index.js';
 import type { Settings } from '../train/config.js';
+import { probeSize } from '../train/curvature-probe.js';
 
 /** Bytes by purpose. */
 export interface MemoryEstimate {
@@ -120,5 +121,6 @@ export function estimateMemory(settings: Settings): MemoryEstimate {
   for (const { inputs, units } of network.layers) width += inputs + 4 * units;
   const evaluated = Math.max(batch, Math.min(samples, 2000));
   const step = 8 * width * (batch + evaluated) + optimizerBytes(settings.optimizer as string, network, batch);
-  return { total: data + step + threadBytes, data, step, thread: threadBytes };
+  const probe = (settings['curvature-share'] as number) > 0 ? probeSize(network, samples).bytes : 0;
+  return { total: data + step + probe + threadBytes, data, step: step + probe, thread: threadBytes };
 }

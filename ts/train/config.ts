@@ -193,6 +193,13 @@ export const runOptions: readonly RunOption[] = [
     above: 0,
     default: 0.5,
   }),
+  option(
+    'Run',
+    'curvature-share',
+    'number',
+    'at most this share of the time for spectrum and inertia of the Hessian along the run, off the clock; 0: none',
+    { minimum: 0, maximum: 1, default: 0.1 },
+  ),
   option('Run', 'checkpoint-every', 'number', 'seconds between checkpoints', { above: 0, default: 30 }),
 ];
 

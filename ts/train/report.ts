@@ -14,6 +14,7 @@ import { pageStyle } from './report-style.js';
 import { readMetrics } from './run-folder.js';
 import { escapeHtml, renderChart, renderLegend, type Series } from './svg-chart.js';
 import { renderPredictions, renderSpectrum } from './report-conclusion.js';
+import { renderCurvature } from './report-curvature.js';
 import type { EndRecord, EvaluationRecord, StepRecord } from './trainer.js';
 
 /** 1.234e-7, 0.123, 12,345 */
@@ -347,6 +348,7 @@ export function renderRun({ config, environment, metrics }: RunRecord): string {
     figureChart(figureSeries('radius', 'Trust radius'), 'log'),
     figureChart(gainRatios(steps), 'linear'),
     figureChart(figureSeries('index', 'Negative eigenvalues of the Hessian'), 'linear'),
+    renderCurvature(evaluations),
     renderChart(lengths, {
       title: 'Step length',
       xLabel: 'steps',

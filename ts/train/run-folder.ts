@@ -131,6 +131,7 @@ function scalarsOf(event: TrainEvent): Record<string, number> {
     for (const [set, figures] of Object.entries(event.sets)) {
       for (const [name, value] of Object.entries(figures)) values[`${set}/${name}`] = value;
     }
+    for (const [name, value] of Object.entries(event.curvature ?? {})) values[`curvature/${name}`] = value;
   }
   return values;
 }

@@ -110,7 +110,7 @@ export class TrainingSession {
    */
   async *run(signal?: AbortSignal): AsyncGenerator<TrainEvent, EndRecord> {
     const { settings, experiment, folder } = this;
-    const { network, params, optimizer, source, evaluate } = experiment;
+    const { network, params, optimizer, source, evaluate, curvature } = experiment;
     const trainer = new Trainer({
       network,
       params,
@@ -118,6 +118,7 @@ export class TrainingSession {
       source,
       budget: buildBudget(settings),
       evaluate,
+      ...(curvature === null ? {} : { curvature }),
       evaluateEverySeconds: settings['evaluate-every'] as number,
       heartbeat: 0.1,
       ...(signal === undefined ? {} : { signal }),

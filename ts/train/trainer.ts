@@ -13,6 +13,7 @@ import type { Batch } from '../network/batch.js';
 import type { Network } from '../derivatives/network.js';
 import type { Optimizer, OptimizerState, StepReport } from '../optimize/optimizer.js';
 import type { Conclusion } from './conclusion.js';
+import type { CurvatureFigures } from './curvature-probe.js';
 import type { BatchSource, SourceState } from './source.js';
 
 /** When to stop; the first limit met ends the run. At least one must be given. */
@@ -100,6 +101,8 @@ export interface EvaluationRecord {
   seconds: number;
   /** Loss and accuracy by set. */
   sets: Evaluations;
+  /** ends of the Hessian's spectrum and its inertia, where they were taken */
+  curvature?: CurvatureFigures;
 }
 
 /**
@@ -127,6 +130,8 @@ export interface EndRecord {
   loss: number;
   /** Last evaluation, by set. */
   sets: Evaluations;
+  /** ends of the Hessian's spectrum and its inertia at the end, where they are taken */
+  curvature?: CurvatureFigures;
   /** predictions and spectrum at the end, where the run's session takes them */
   conclusion?: Conclusion;
 }
@@ -148,6 +153,11 @@ export interface TrainerOptions {
   budget: Budget;
   /** evaluates the parameters on named sets, at the start, at intervals and (`final`) at the end; off the clock */
   evaluate?: (params: Float64Array, final: boolean) => Evaluations | Promise<Evaluations>;
+  /**
+   * takes the spectrum with an evaluation, or returns null when it is not the time; off the clock. There are then evaluations
+   * after 1, 2, 4, 8, ... steps too, for the spectrum changes most in the first ones.
+   */
+  curvature?: (params: Float64Array, final: boolean) => CurvatureFigures | null;
   /** seconds of clock between two evaluations, default: only at the end */
   evaluateEverySeconds?: number;
   /** steps between two evaluations */
@@ -167,6 +177,7 @@ const optionNames = [
   'source',
   'budget',
   'evaluate',
+  'curvature',
   'evaluateEverySeconds',
   'evaluateEverySteps',
   'signal',
@@ -194,6 +205,10 @@ export function recordedStep(step: number): boolean {
   const stride = Math.max(1, Math.floor(step / 200));
   // The stride is rounded down to a power of two so that the recorded steps of a resumed run are the same.
   return step % 2 ** Math.floor(Math.log2(stride)) === 0;
+}
+
+function isPowerOfTwo(n: number): boolean {
+  return Number.isInteger(Math.log2(n));
 }
 
 /** Least milliseconds between two snapshots of the last good state, and least multiple of what the last one cost. */
@@ -282,7 +297,8 @@ export class Trainer {
     let lastDamping: number | undefined;
 
     if (evaluate !== undefined && counters.step === 0) {
-      yield { type: 'evaluation', step: 0, epoch: 0, seconds: 0, sets: await evaluate(this.params, false) };
+      const sets = await evaluate(this.params, false);
+      yield { type: 'evaluation', step: 0, epoch: 0, seconds: 0, sets, ...this.curvature(false) };
     }
     for (;;) {
       reason = this.finished(signal);
@@ -329,11 +345,13 @@ export class Trainer {
       if (
         evaluate !== undefined &&
         (counters.seconds - evaluatedAt.seconds >= evaluateEverySeconds ||
-          counters.step - evaluatedAt.step >= evaluateEverySteps)
+          counters.step - evaluatedAt.step >= evaluateEverySteps ||
+          (this.options.curvature !== undefined && isPowerOfTwo(counters.step)))
       ) {
         const sets = await evaluate(this.params, false);
         evaluatedAt = { step: counters.step, seconds: counters.seconds };
-        yield { type: 'evaluation', step: counters.step, epoch: counters.epoch, seconds: counters.seconds, sets };
+        const { step, epoch, seconds } = counters;
+        yield { type: 'evaluation', step, epoch, seconds, sets, ...this.curvature(false) };
       }
       if (stalled >= 3) {
         reason = 'stalled';
@@ -356,9 +374,16 @@ export class Trainer {
       rejectedSteps: counters.rejected,
       loss: await this.finalLoss(),
       sets,
+      // Who aborts a run wants it to leave.
+      ...(reason === 'aborted' ? {} : this.curvature(true)),
     };
     yield end;
     return end;
+  }
+
+  private curvature(final: boolean): { curvature?: CurvatureFigures } {
+    const curvature = this.options.curvature?.(this.params, final) ?? null;
+    return curvature === null ? {} : { curvature };
   }
 
   /** One step; parameters that are no longer finite, which the network refuses, count as a loss that is not. */
