@@ -61,6 +61,22 @@ describe('deep-hessian approximate', () => {
     expect(html).to.not.match(/https?:\/\/|<link|@import|url\(|src=/);
   });
 
+  it('takes either matrix, though a training setting has the name of the flag', async () => {
+    const matrices: string[] = [];
+    for (const matrix of ['hessian', 'gauss-newton']) {
+      const out = join(folder.path(), matrix);
+      const { code, err } = await commandLine(
+        'approximate',
+        ...[...seedProblem, '--seed', '5', '--matrix', matrix, '--methods', 'exact', '--quiet', '--out', out],
+      );
+      expect(err).to.equal('');
+      expect(code).to.equal(0);
+      const { comparison } = JSON.parse(readFileSync(join(out, 'results.json'), 'utf8')) as InverseProductRecord;
+      matrices.push(comparison.matrix);
+    }
+    expect(matrices).to.deep.equal(['hessian', 'gauss-newton']);
+  });
+
   it('--json gives one object, and a used folder is refused before any work', async () => {
     const out = join(folder.path(), 'json');
     const args = [

@@ -19,6 +19,9 @@ function parse(spec: OptionSpec, text: string): string | number {
   return /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(text.trim()) ? Number(text) : text;
 }
 
+/** Options that set a setting: a command may have one of its own by the same name, as approximate has --matrix. */
+const settingOptions = new WeakSet<Option>();
+
 /** A default as help texts show it. */
 function showValue(value: OptionValue): string {
   if (typeof value === 'boolean') return value ? 'on' : 'off';
@@ -41,6 +44,7 @@ function addFlag(
   ].join('');
   const option = new Option(`--${spec.flag}${placeholders[spec.type]}`, help).helpGroup(`${group}:`);
   if (spec.type !== 'boolean') option.argParser((text: string) => parse(spec, text));
+  settingOptions.add(option);
   command.addOption(option);
   // What is on, or may be, can be switched off.
   if (spec.type === 'boolean' && spec.default !== false && !spec.flag.startsWith('no-')) {
@@ -109,7 +113,7 @@ export function givenSettings(command: Command): Record<string, unknown> {
   const specs: (OptionSpec | RunOption)[] = [...runOptions, ...allOptimizerFlags().map(({ spec }) => spec)];
   for (const { flag } of specs) {
     const option = command.options.find((candidate) => candidate.long === `--${flag}`);
-    if (option === undefined) continue;
+    if (option === undefined || !settingOptions.has(option)) continue;
     const name = option.attributeName();
     if (command.getOptionValueSource(name) !== 'cli') continue;
     const value: unknown = command.getOptionValue(name);
