@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { expect } from 'chai';
@@ -59,6 +59,25 @@ describe('deep-hessian analyze', function () {
     expect(html.match(/<script/g)).to.have.length(1);
     const data = /<script type="application\/json" id="data">(.*?)<\/script>/s.exec(html) as RegExpExecArray;
     expect(JSON.parse(data[1])).to.deep.equal(record);
+  });
+
+  it('factors in double only, and says why', async () => {
+    const one = (precision: string): ReturnType<typeof commandLine> =>
+      commandLine(
+        'analyze',
+        run(),
+        '--precision',
+        precision,
+        '--parts',
+        'structure',
+        '--out',
+        join(folder.path(), precision),
+      );
+    const mixed = await one('mixed');
+    expect(mixed.code).to.equal(2);
+    expect(mixed.err).to.match(/expected float64 for --precision, received "mixed": .*newton and damped-newton/);
+    expect(existsSync(join(folder.path(), 'mixed'))).to.equal(false);
+    expect((await one('float64')).code).to.equal(0);
   });
 
   it('takes a checkpoint file, other samples and single parts; --json is one object', async () => {

@@ -41,6 +41,11 @@ describe('precision of the factors', () => {
 
   it('is refused by optimizers without a factor, with the list of their options, and by other names', () => {
     expect(() => createOptimizer('adam', network, { precision: 'mixed' })).to.throw(RangeError, /precision/);
+    // It has no factor whose precision could be chosen; those that have are named.
+    expect(() => createOptimizer('saddle-free', network, { precision: 'mixed' })).to.throw(
+      RangeError,
+      /'saddle-free': unknown option --precision \(it belongs to: newton, damped-newton\)/,
+    );
     expect(() => createOptimizer('newton', network, { precision: 'half' })).to.throw(RangeError, /float64.*mixed/);
     // Not silently without effect: this network is served in the sample space.
     expect(() => createGaussNewton(network, { precision: 'mixed' })).to.throw(RangeError, /sample space.*precision/);

@@ -25,6 +25,7 @@ const name = 'analyze';
 interface AnalyzeFlags {
   eps?: string;
   parts?: string;
+  precision: string;
   eigenpairs: string;
   bins: string;
   probes: string;
@@ -59,6 +60,11 @@ export function addAnalyzeCommand(program: Command, terminal: Terminal): void {
       'damping of inverse and condition number, > 0 (default: a thousandth of the largest |eigenvalue|)',
     )
     .option('--parts <names>', 'parts to do, with commas between (default: all)')
+    .option(
+      '--precision <name>',
+      'of the factors: float64 only, for counts near zero are not certain in single',
+      'float64',
+    )
     .option('--eigenpairs <n>', 'extreme eigenpairs at each end', '3')
     .option('--bins <n>', 'bins of the spectral density', '30')
     .option('--probes <n>', 'probes of the Lanczos estimate', '10')
@@ -78,6 +84,12 @@ export function addAnalyzeCommand(program: Command, terminal: Terminal): void {
 
 async function runAnalysis(command: Command, path: string | undefined, terminal: Terminal): Promise<void> {
   const flags = command.opts<AnalyzeFlags>();
+  if (flags.precision !== 'float64') {
+    throw new RangeError(
+      `${name}: expected float64 for --precision, received "${flags.precision}": eigenvalues near zero cannot be counted with ` +
+        'certainty in single precision. mixed is for solve, and for train with the optimizers newton and damped-newton',
+    );
+  }
   const options = {
     ...(flags.eps === undefined ? {} : { damping: decimal(name, '--eps', flags.eps, { above: 0 }) }),
     ...(flags.parts === undefined

@@ -147,8 +147,11 @@ export class SpectrumSlicer {
     const again = this.known.find((bound) => bound.shift === shift);
     if (again !== undefined) return again;
     const { point, matrix } = this;
+    // In double precision: of a factor in single precision rounding exceeds the eigenvalues near zero, where nearly every
+    // question is asked, so that no count would be certified.
     const common = {
       matrix,
+      precision: 'float64' as const,
       tolerance: 1e-8,
       maxRefinements: 4,
       onFailure: 'return' as const,
