@@ -109,6 +109,7 @@ export {
   type TrainerState,
 } from './train/trainer.js';
 export { accuracy, createEvaluator, predictClasses, type Evaluation as SetEvaluation } from './train/evaluation.js';
+export type { CurvatureFigures } from './train/curvature-probe.js';
 export {
   conclude,
   type ClassPredictions,

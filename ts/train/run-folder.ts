@@ -131,7 +131,9 @@ function scalarsOf(event: TrainEvent): Record<string, number> {
     for (const [set, figures] of Object.entries(event.sets)) {
       for (const [name, value] of Object.entries(figures)) values[`${set}/${name}`] = value;
     }
-    for (const [name, value] of Object.entries(event.curvature ?? {})) values[`curvature/${name}`] = value;
+    if (event.curvature !== undefined) {
+      for (const [name, value] of Object.entries(event.curvature)) values[`curvature/${name}`] = value as number;
+    }
   }
   return values;
 }
