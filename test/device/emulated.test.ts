@@ -60,6 +60,10 @@ describe('emulated CUDA', function () {
     expect(mocha(['test/inverse/device.test.ts'], ['--grep', 'on a device CUDA'])).to.be.at.least(3);
   });
 
+  it('factors and solves by the recursion over layers as the CPU does', () => {
+    expect(mocha(['test/inverse/device-affine.test.ts'], ['--grep', 'on a device CUDA'])).to.be.at.least(12);
+  });
+
   it('turns every failing call into an error with its figures, and leaks nothing', () => {
     expect(mocha(['test/device/emulated-failures.ts'])).to.be.at.least(5);
   });

@@ -21,8 +21,10 @@ export type DeviceName = (typeof deviceNames)[number];
 export interface DeviceWork {
   /** floating-point operations in matrix products and the like */
   products: number;
-  /** order of the largest factorization; n^3 / 3 operations */
-  order: number;
+  /** order of the factorization, or the orders of all; n^3 / 3 operations each */
+  order: number | readonly number[];
+  /** the matrices may be indefinite: Cholesky is tried and Bunch-Kaufman follows, default false */
+  indefinite?: boolean;
   /** calls of kernels */
   calls: number;
   /** bytes between host and card */
@@ -37,7 +39,9 @@ export interface DeviceRates {
   products: number;
   /** operations a second of a Cholesky factorization of order `factorOrder` */
   factor: number;
-  /** order at which `factor` was measured */
+  /** operations a second of a Bunch-Kaufman factorization of that order, counted as n^3 / 3 */
+  indefinite: number;
+  /** order at which the factorizations were measured */
   factorOrder: number;
   /** seconds of a call on next to nothing, its result waited for */
   call: number;
@@ -86,7 +90,7 @@ function fastest(device: DeviceKernels, repeats: number, work: () => void): numb
 }
 
 /**
- * Measures a device with products and a Cholesky factorization of order `order`.
+ * Measures a device with products, a Cholesky and a Bunch-Kaufman factorization of order `order`.
  * @param order large enough for its asymptotic rate; a card wants some thousands
  */
 export function measureRates(device: DeviceKernels, order: number): DeviceRates {
@@ -94,6 +98,7 @@ export function measureRates(device: DeviceKernels, order: number): DeviceRates 
   const a = device.allocate('float64', n * n);
   const b = device.allocate('float64', n * n);
   const small = device.allocate('float64', 4);
+  const pivots = device.allocate('int32', n);
   try {
     const ones = new Float64Array(n * n).fill(1 / n);
     const transferSeconds = fastest(device, 2, () => device.upload(ones, a));
@@ -103,25 +108,36 @@ export function measureRates(device: DeviceKernels, order: number): DeviceRates 
       device.addDiagonal(n, 1, b, 0, n);
       device.potrf(0, n, b, 0, n);
     });
+    const indefinite = fastest(device, 2, () => {
+      device.copy(n * n, a, 0, b, 0);
+      device.addDiagonal(n, -1, b, 0, n);
+      device.sytrf(0, n, b, 0, n, pivots, 0);
+    });
     device.upload(Float64Array.of(1, 0, 0, 1), small);
     const call = fastest(device, 5, () => void device.nrm2(4, small, 0));
     return {
       products: (2 * n ** 3) / product,
       factor: n ** 3 / 3 / factor,
+      indefinite: n ** 3 / 3 / indefinite,
       factorOrder: n,
       call,
       transfer: device.kind === 'cpu' ? Infinity : (8 * n * n) / transferSeconds,
     };
   } finally {
-    for (const buffer of [a, b, small]) buffer.dispose();
+    for (const buffer of [a, b, small, pivots]) buffer.dispose();
   }
 }
 
 /** Modelled seconds of a job. Small factorizations run below the measured rate, in proportion to their order. */
 export function modelSeconds(work: DeviceWork, rates: DeviceRates): number {
-  const { products, order, calls, transferred, host = 0 } = work;
-  const factorRate = rates.factor * Math.min(1, order / rates.factorOrder);
-  const factor = order > 0 ? order ** 3 / 3 / factorRate : 0;
+  const { products, order, indefinite = false, calls, transferred, host = 0 } = work;
+  let factor = 0;
+  for (const n of typeof order === 'number' ? [order] : order) {
+    if (n === 0) continue;
+    const share = Math.min(1, n / rates.factorOrder);
+    factor += n ** 3 / 3 / (rates.factor * share);
+    if (indefinite) factor += n ** 3 / 3 / (rates.indefinite * share);
+  }
   return host + products / rates.products + factor + calls * rates.call + transferred / rates.transfer;
 }
 

@@ -23,6 +23,7 @@
 import { kernels, Lower, No, Right, Yes, type Real } from '../native/index.js';
 import { SymmetricFactor } from '../linalg/symmetric-factor.js';
 import { affineInverse } from './affine-inverse.js';
+import { inputBasis } from './input-basis.js';
 import { allocate, type StagePoint } from './stage-point.js';
 import type { FactorTotals, FactorWorkspace, InverseBlockTarget, SolveWorkspace, Stage } from './stage.js';
 
@@ -93,20 +94,9 @@ export class AffineStage implements Stage {
   /** R and U from the layer's input; the complement's projector. */
   prepare(): void {
     const { point, samples, fan, q, r, basis } = this;
-    const { inputs, bias } = point.layer;
-    const z = point.input;
-    if (basis === null) {
-      r.set(z.subarray(0, samples * inputs));
-      if (bias) r.fill(1, samples * inputs);
-      return;
-    }
-    // Z~ is fan x N: the transpose of the stored N x inputs block, with a last row of ones.
-    kernels.transpose(samples, inputs, z, 0, samples, basis, 0, fan);
-    if (bias) for (let n = 0; n < samples; n++) basis[n * fan + inputs] = 1;
-    const upper = allocate(this.single, q * q);
-    kernels.qr(fan, q, basis, 0, fan, upper, 0, q);
-    kernels.transpose(q, q, upper, 0, q, r, 0, q);
-    if (!this.needsComplement) return;
+    const { inputs } = point.layer;
+    inputBasis(point, samples, basis, r);
+    if (basis === null || !this.needsComplement) return;
     const complement = (this.complement ??= allocate(this.single, inputs * inputs));
     complement.fill(0);
     for (let j = 0; j < inputs; j++) complement[j * inputs + j] = 1;

@@ -9,6 +9,7 @@ import type { Real } from '../native/index.js';
 import { AffineStage } from './affine-stage.js';
 import { allocate, type StagePoint } from './stage-point.js';
 import { GeneralStage } from './general-stage.js';
+import { outputBlocks } from './output-blocks.js';
 import type { MatrixKind, RawFactor } from './raw-factor.js';
 import type { FactorTotals, FactorWorkspace, SolveWorkspace, Stage } from './stage.js';
 
@@ -223,26 +224,11 @@ function outputCostToGo(point: Linearization, p: Real): void {
   const N = point.samples;
   const K = point.network.outputs;
   const n = N * K;
+  const blocks = outputBlocks(point);
   p.fill(0, 0, n * n);
-  const q = point.outputHessian;
-  if (q.kind === 'diagonal') {
-    for (let i = 0; i < n; i++) p[i * (n + 1)] = q.q[i];
-    return;
-  }
-  for (let s = 0; s < N; s++) {
-    const scale = q.scale[s];
-    for (let j = 0; j < K; j++) {
-      const pj = q.p[j * N + s];
-      for (let k = 0; k < K; k++) {
-        // p_j (1 - p_j) by the sum of the others: no cancellation when p_j is close to 1.
-        let value = -pj * q.p[k * N + s];
-        if (j === k) {
-          let others = 0;
-          for (let i = 0; i < K; i++) if (i !== j) others += q.p[i * N + s];
-          value = pj * others;
-        }
-        p[(j * N + s) * n + k * N + s] = scale * value;
-      }
+  for (let j = 0; j < K; j++) {
+    for (let k = 0; k < K; k++) {
+      for (let s = 0; s < N; s++) p[(j * N + s) * n + k * N + s] = blocks[j * n + k * N + s];
     }
   }
 }

@@ -48,6 +48,17 @@ export function sampleSpaceOutputs(network: NetworkModel): number {
   return network.loss === 'cross-entropy' ? network.outputs - 1 : network.outputs;
 }
 
+/** Modelled seconds of the QR factorizations of the layers' inputs, where the samples are fewer than the fan-in. */
+export function affineBasisSeconds(network: NetworkModel, N: number): number {
+  let flops = 0;
+  for (const layer of network.layers) {
+    if (layer.kind === 'custom') continue;
+    const fan = layer.inputs + (layer.bias ? 1 : 0);
+    if (N < fan) flops += 4 * fan * N * N;
+  }
+  return flops / rate.small;
+}
+
 function affine(network: NetworkModel, N: number, matrix: MatrixKind): CostEstimate {
   let flops = 0;
   let seconds = 0;

@@ -1,19 +1,28 @@
 /**
  * Which routes exist on a device, what they cost there, and the factor that serves a job on one.
  *
- * Sample space (Gauss-Newton, affine layers) and the dense route do. The block and affine routes work on many small
- * matrices with decisions in between; they run on the CPU.
+ * The recursion over affine layers, sample space (Gauss-Newton, affine layers) and the dense route do. The block route takes a
+ * layer's derivatives one sample at a time from the network's own code; it runs on the CPU.
  */
 import type { Linearization } from '../derivatives/index.js';
 import { chooseDevice, type DeviceKernels, type DeviceName, type DeviceWork } from '../device/index.js';
 import { DeepHessianError } from '../errors.js';
-import { estimateCosts, formatBytes, sampleSpaceSide, type CostEstimate, type Method } from './cost.js';
+import {
+  affineBasisSeconds,
+  estimateCosts,
+  formatBytes,
+  sampleSpaceSide,
+  type CostEstimate,
+  type Method,
+} from './cost.js';
+import { deviceAffineLayout, largestDeviceBlock } from './device-affine-layout.js';
+import { DeviceAffineFactor } from './device-affine.js';
 import { DeviceDenseFactor } from './device-dense.js';
 import { DeviceSampleSpaceFactor } from './device-sample-space.js';
 import type { MatrixKind, RawFactor } from './raw-factor.js';
 
 /** Methods that run on a device. */
-export const deviceMethods: readonly Method[] = ['sample-space', 'dense'];
+export const deviceMethods: readonly Method[] = ['affine', 'sample-space', 'dense'];
 
 /** What a factorization and one solve in sample space consist of. */
 export function sampleSpaceWork(network: Linearization['network'], samples: number): DeviceWork {
@@ -36,6 +45,40 @@ function denseWork(network: Linearization['network'], estimate: CostEstimate): D
   // M is written out by the host: everything of the CPU's estimate but the factorization.
   const host = (estimate.seconds * (estimate.flops - P ** 3 / 3)) / estimate.flops;
   return { products: 0, order: P, calls: P + 10, transferred: 8 * P * P, host };
+}
+
+/**
+ * What a factorization and one solve by the recursion consist of. For the Hessian every pivot block is taken as indefinite,
+ * as in the CPU's model: a device then solves with Bunch-Kaufman factors and updates P' by products, in panels.
+ */
+export function affineWork(
+  network: Linearization['network'],
+  samples: number,
+  matrix: MatrixKind,
+  estimate: CostEstimate,
+): DeviceWork {
+  const { stages, lengths, controls } = deviceAffineLayout(network, samples, matrix);
+  const indefinite = matrix === 'hessian';
+  let products = estimate.flops;
+  for (const { controls: c, previousRows: m } of stages) {
+    products -= c ** 3 / 3;
+    if (indefinite) products += c * c * m + (c * m * m) / 8;
+  }
+  const P = network.parameterCount;
+  const held = lengths.bases + lengths.r + lengths.slopes + lengths.curvatures + lengths.deltas + lengths.outputBlocks;
+  return {
+    products,
+    order: stages.map(({ controls: c }) => c),
+    indefinite,
+    calls: 45 * stages.length + 20,
+    transferred: 8 * (3 * P + held + controls),
+    host: affineBasisSeconds(network, samples),
+  };
+}
+
+/** Whether the operations of a device can count the numbers in every matrix of the recursion. */
+function countable(network: Linearization['network'], samples: number, matrix: MatrixKind): boolean {
+  return deviceAffineLayout(network, samples, matrix).largestBlock <= largestDeviceBlock;
 }
 
 export interface DeviceRouteOptions {
@@ -78,14 +121,17 @@ export function deviceRoute(
   }
   const usable = estimateCosts(network, samples, matrix)
     .filter(({ method: m, unavailable }) => unavailable === null && deviceMethods.includes(m))
+    .filter(({ method: m }) => m !== 'affine' || countable(network, samples, matrix))
     .filter(({ method: m }) => (method === 'auto' ? !(shifted && m === 'sample-space') : m === method))
     .sort((a, b) => a.flops - b.flops);
   if (usable.length === 0) return refuse(`no route on a device serves this network and matrix: '${matrix}'`);
   const free = there.device.memory().free;
-  const bytesOf = (m: Method): number =>
-    m === 'dense'
+  const bytesOf = (m: Method): number => {
+    if (m === 'affine') return DeviceAffineFactor.estimateBytes(network, samples, matrix, single);
+    return m === 'dense'
       ? DeviceDenseFactor.estimateBytes(network.parameterCount, single)
       : DeviceSampleSpaceFactor.estimateBytes(network, samples, single);
+  };
   const estimate = usable.find(({ method: m }) => bytesOf(m) <= free);
   if (estimate === undefined) {
     const bytes = bytesOf(usable[0].method);
@@ -96,20 +142,20 @@ export function deviceRoute(
       free,
     });
   }
-  const work = estimate.method === 'dense' ? denseWork(network, estimate) : sampleSpaceWork(network, samples);
+  const work = ((): DeviceWork => {
+    if (estimate.method === 'affine') return affineWork(network, samples, matrix, estimate);
+    return estimate.method === 'dense' ? denseWork(network, estimate) : sampleSpaceWork(network, samples);
+  })();
   const chosen = chooseDevice(operation, wanted, work, cpu.seconds);
   if (chosen.device === null) return { raw: null, reason: chosen.reason };
   const reason = `${estimate.method} on ${chosen.device.name}: ${chosen.reason}`;
   const bytes = bytesOf(estimate.method);
   const made = { ...estimate, bytes };
-  if (estimate.method === 'dense') {
-    return {
-      raw: new DeviceDenseFactor(chosen.device, point, matrix, single),
-      device: chosen.device,
-      estimate: made,
-      reason,
-    };
+  const done = { device: chosen.device, estimate: made, reason };
+  if (estimate.method === 'affine') {
+    return { raw: new DeviceAffineFactor(chosen.device, point, matrix, single), ...done };
   }
+  if (estimate.method === 'dense') return { raw: new DeviceDenseFactor(chosen.device, point, matrix, single), ...done };
   const raw = new DeviceSampleSpaceFactor(chosen.device, network, samples, single);
   try {
     raw.assemble(point);
@@ -117,5 +163,5 @@ export function deviceRoute(
     raw.dispose();
     throw error;
   }
-  return { raw, device: chosen.device, estimate: made, reason };
+  return { raw, ...done };
 }
