@@ -52,6 +52,24 @@ describe('configuration of a run', () => {
     expect(resolveSettings(resolved)).to.deep.equal(resolved);
   });
 
+  it('chooses the method that suits the batches where none is given', () => {
+    const mnist = { data: 'mnist', 'data-dir': '/x' };
+    expect(resolveSettings({})).to.include({ optimizer: 'gauss-newton', 'full-batch': true });
+    expect(resolveSettings({ 'fixed-batch': true })).to.include({ optimizer: 'gauss-newton', 'batch-size': 64 });
+    expect(resolveSettings(mnist)).to.include({ optimizer: 'kfac', 'batch-size': 512 });
+    expect(resolveSettings({ ...mnist, 'batch-size': 64 })).to.include({ optimizer: 'adam', 'batch-size': 64 });
+    expect(resolveSettings({ ...mnist, 'batch-size': 64, lr: 0.1 })).to.include({ optimizer: 'adam', lr: 0.1 });
+    expect(resolveSettings({ ...mnist, 'batch-size': 256 })).to.include({ optimizer: 'kfac' });
+    expect(resolveSettings({ ...mnist, optimizer: 'sgd' })).to.include({ optimizer: 'sgd', 'batch-size': 64 });
+    expect(resolveSettings({ ...mnist, 'use-hessian': true })).to.include({
+      optimizer: 'damped-newton',
+      'batch-size': 64,
+    });
+    expect(resolveSettings({ ...mnist, 'full-batch': true })).to.include({ optimizer: 'gauss-newton' });
+    const resolved = resolveSettings(mnist);
+    expect(resolveSettings(resolved)).to.deep.equal(resolved);
+  });
+
   const wrong: [Record<string, unknown>, string | RegExp][] = [
     [{ 'num-layer': 3 }, "unknown option 'num-layer', did you mean 'num-layers'?"],
     [{ 'num-layers': 0 }, '--num-layers'],

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command } from 'commander';
-import { optimizerNames } from '../optimize/registry.js';
+import { resolveSettings } from '../train/config.js';
 import { buildBudget } from '../train/experiment.js';
 import { writeRunReport } from '../train/report.js';
 import { TrainingSession } from '../train/session.js';
@@ -63,9 +63,8 @@ async function train(command: Command, terminal: Terminal): Promise<number> {
     session = await TrainingSession.resume(resume, givenSettings(command));
   } else {
     const settings = await collectSettings(command);
-    const name = [settings.data ?? 'spirals', settings.optimizer ?? optimizerNames[0]]
-      .filter((part) => typeof part === 'string')
-      .join('-');
+    const { data, optimizer } = resolveSettings(settings);
+    const name = `${data as string}-${optimizer as string}`;
     session = await TrainingSession.start(settings, out ?? freeRunFolder(name));
   }
   const { settings, experiment, folder } = session;

@@ -124,7 +124,9 @@ export const runOptions: readonly RunOption[] = [
     'shift and scale the columns to mean 0 and deviation 1 (default: all for csv and npy, else none)',
     { choices: ['none', 'inputs', 'all'] },
   ),
-  option('Data', 'batch-size', 'integer', 'samples a step', { minimum: 1, default: 64 }),
+  option('Data', 'batch-size', 'integer', 'samples a step (default: 64; 512 on a stream without --optimizer)', {
+    minimum: 1,
+  }),
   option('Data', 'fixed-batch', 'boolean', 'every step sees the same first batch', { default: false }),
   option('Data', 'full-batch', 'boolean', 'every step sees all training samples (default for generated data and csv)'),
 
@@ -158,7 +160,13 @@ export const runOptions: readonly RunOption[] = [
     default: 0,
   }),
 
-  option('Training', 'optimizer', 'choice', 'see below', { choices: optimizerNames, default: optimizerNames[0] }),
+  option(
+    'Training',
+    'optimizer',
+    'choice',
+    'see below (default: gauss-newton; on a stream kfac, or adam for batches under 256)',
+    { choices: optimizerNames },
+  ),
   ...(preconditioned === undefined
     ? []
     : [option('Training', 'use-hessian', 'boolean', `the same as --optimizer ${preconditioned}`, { default: false })]),
@@ -308,8 +316,7 @@ export function resolveSettings(given: Record<string, unknown>, operation = 'tra
   }
   resolved['full-batch'] ??=
     settings['fixed-batch'] !== true && settings['batch-size'] === undefined && smallData.includes(data);
-  // A full batch has no size.
-  if (resolved['full-batch'] === true) delete resolved['batch-size'];
+  chooseMethod(resolved);
   resolved.standardise ??= (fileNames as readonly string[]).includes(data) ? 'all' : 'none';
   resolved.gain ??= resolved.init === 'orthogonal' && resolved.activation === 'tanh' ? 1.1 : 1;
   if (resolved.epochs === undefined && resolved.steps === undefined) resolved['time-budget'] ??= 8;
@@ -340,6 +347,23 @@ export function resolveSettings(given: Record<string, unknown>, operation = 'tra
     }
   }
   return resolved;
+}
+
+/** K-FAC averages curvature over batches; one of fewer samples than this says too little of it, and Adam's cheap steps win. */
+const curvatureBatch = 256;
+
+/**
+ * Fills optimizer and batch size where they are not given. An exact solve pays on a batch that stays: on a stream it fits every batch
+ * by itself (docs/guides/choose-a-method.md has the figures).
+ */
+function chooseMethod(resolved: Settings): void {
+  const stream = resolved['full-batch'] !== true && resolved['fixed-batch'] !== true;
+  const chosen = resolved.optimizer === undefined && resolved['use-hessian'] !== true;
+  if (!stream) resolved.optimizer ??= 'gauss-newton';
+  // A full batch has no size.
+  if (resolved['full-batch'] === true) delete resolved['batch-size'];
+  else resolved['batch-size'] ??= stream && chosen ? 512 : 64;
+  if (stream) resolved.optimizer ??= (resolved['batch-size'] as number) >= curvatureBatch ? 'kfac' : 'adam';
 }
 
 /** Reads a JSON or YAML configuration file, by its extension (.json, .yaml, .yml). */
