@@ -17,22 +17,14 @@
  * For fixed batches and large, slowly changing ones, where a factor costs as much as many gradients. Not for small streaming batches (the
  * inverse Hessian of one batch is not that of the next), and newton or gauss-newton go further at every refresh.
  */
-import {
-  checkBoolean,
-  checkInteger,
-  checkKeys,
-  checkObject,
-  checkOneOf,
-  checkPositive,
-  failRange,
-  failType,
-} from '../checks.js';
+import { checkBoolean, checkInteger, checkObject, checkOneOf, checkPositive, failRange, failType } from '../checks.js';
 import type { Linearization, Network } from '../derivatives/index.js';
 import { DeepHessianError } from '../errors.js';
 import { factor, type Factor } from '../inverse/index.js';
 import { kernels } from '../native/index.js';
 import type { Batch } from '../network/index.js';
 import { KrylovSubspace } from './krylov-subspace.js';
+import { settingsOf } from './option-checks.js';
 import {
   stateCount,
   stateNumber,
@@ -354,10 +346,7 @@ class DampedNewton implements Optimizer {
  */
 export function createDampedNewton(network: Network, options: DampedNewtonOptions = {}): Optimizer {
   const operation = 'createDampedNewton';
-  checkObject(operation, 'options', options);
-  checkKeys(operation, 'options', options, [...Object.keys(defaults), 'schedule']);
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  const settings: Settings = { ...defaults, ...given };
+  const settings = settingsOf<Settings>(operation, options, defaults, ['schedule']);
   checkOneOf(operation, 'options.precision', settings.precision, ['float64', 'mixed'] as const);
   checkOneOf(operation, 'options.matrix', settings.matrix, dampedNewtonMatrices);
   for (const name of ['damping', 'rate', 'solveTolerance'] as const)

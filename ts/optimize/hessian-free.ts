@@ -14,16 +14,7 @@
  * of samples. Not where a factor is affordable (gauss-newton, newton: one factor replaces hundreds of products on deep narrow
  * networks), and not for small streaming batches (CG overfits the batch: keep lambda up, or use kfac).
  */
-import {
-  checkInteger,
-  checkKeys,
-  checkNonNegative,
-  checkObject,
-  checkOneOf,
-  checkPositive,
-  failRange,
-  failType,
-} from '../checks.js';
+import { checkInteger, checkNonNegative, checkOneOf, checkPositive, failRange, failType } from '../checks.js';
 import type { Linearization, Network } from '../derivatives/index.js';
 import { fromFunction, type LinearOperator } from '../linalg/linear-operator.js';
 import { minres } from '../linalg/minres.js';
@@ -36,6 +27,7 @@ import {
   type Preconditioner,
   type PreconditionerName,
 } from './curvature-preconditioners.js';
+import { checkBelow, checkDampingBounds, settingsOf } from './option-checks.js';
 import { stateNumber, stateVector, type Optimizer, type OptimizerState, type StepReport } from './optimizer.js';
 import { StructuralDamping } from './structural-damping.js';
 import { TruncatedCg } from './truncated-cg.js';
@@ -294,50 +286,36 @@ class HessianFree implements Optimizer {
  */
 export function createHessianFree(network: Network, options: HessianFreeOptions = {}): Optimizer {
   const operation = 'createHessianFree';
-  checkObject(operation, 'options', options);
-  checkKeys(operation, 'options', options, Object.keys(defaults));
-  const given = Object.fromEntries(
-    Object.entries(options).filter(([, value]) => value !== undefined),
-  ) as HessianFreeOptions;
-  const settings: Settings = { ...defaults, ...given };
+  const settings = settingsOf<Settings>(operation, options, defaults);
   checkOneOf(operation, 'options.curvature', settings.curvature, hessianFreeCurvatures);
   checkOneOf(operation, 'options.preconditioner', settings.preconditioner, preconditionerNames);
-  for (const name of ['damping', 'minimumDamping', 'maximumDamping', 'exponent'] as const) {
-    checkPositive(operation, `options.${name}`, settings[name]);
-  }
-  for (const name of ['progress', 'solveTolerance', 'warmStart', 'structural'] as const) {
+  checkDampingBounds(operation, settings);
+  checkPositive(operation, 'options.exponent', settings.exponent);
+  for (const name of ['progress', 'solveTolerance', 'structural'] as const) {
     checkNonNegative(operation, `options.${name}`, settings[name]);
   }
   checkInteger(operation, 'options.maxIterations', settings.maxIterations, 1);
   checkInteger(operation, 'options.subBatch', settings.subBatch, 1);
   checkInteger(operation, 'options.seed', settings.seed, 0, 0xffffffff);
-  if (settings.warmStart >= 1) failRange(operation, 'options.warmStart', 'a number in [0, 1)', settings.warmStart);
+  checkBelow(operation, 'warmStart', settings.warmStart, 1);
   if (settings.exponent > 1) failRange(operation, 'options.exponent', 'a number in (0, 1]', settings.exponent);
-  if (settings.minimumDamping > settings.maximumDamping) {
-    failRange(
-      operation,
-      'options.minimumDamping',
-      `a number <= maximumDamping (${settings.maximumDamping})`,
-      settings.minimumDamping,
-    );
-  }
   if (settings.curvature === 'hessian') {
-    if (given.preconditioner !== undefined && given.preconditioner !== 'none') {
-      failRange(operation, 'options.preconditioner', "'none' with curvature 'hessian'", given.preconditioner);
+    if (options.preconditioner !== undefined && options.preconditioner !== 'none') {
+      failRange(operation, 'options.preconditioner', "'none' with curvature 'hessian'", options.preconditioner);
     }
     for (const name of ['structural', 'warmStart', 'progress'] as const) {
-      if (given[name] !== undefined && given[name] !== 0) {
+      if (options[name] !== undefined && options[name] !== 0) {
         failType(
           operation,
           `options.${name}`,
           "no value with curvature 'hessian' (it belongs to 'gauss-newton')",
-          given[name],
+          options[name],
         );
       }
     }
     settings.preconditioner = 'none';
-    settings.solveTolerance = given.solveTolerance ?? 1e-2;
-  } else if (given.preconditioner === undefined && network.layers.some((layer) => layer.kind === 'custom')) {
+    settings.solveTolerance = options.solveTolerance ?? 1e-2;
+  } else if (options.preconditioner === undefined && network.layers.some((layer) => layer.kind === 'custom')) {
     settings.preconditioner = 'none';
   }
   return new HessianFree(network, settings);

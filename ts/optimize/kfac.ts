@@ -22,22 +22,13 @@
  * and would let lambda fall too far. Not for the last digits of a fit (gauss-newton, newton), nor for custom layers (refused). The inverse
  * of the first layer costs inputs^3: for inputs far beyond a few thousand use adam or hessian-free.
  */
-import {
-  checkBoolean,
-  checkInteger,
-  checkKeys,
-  checkNonNegative,
-  checkObject,
-  checkOneOf,
-  checkPositive,
-  failRange,
-  failType,
-} from '../checks.js';
+import { checkBoolean, checkInteger, checkOneOf, checkPositive, failRange, failType } from '../checks.js';
 import type { Linearization, Network } from '../derivatives/index.js';
 import { kernels } from '../native/index.js';
 import type { Batch } from '../network/index.js';
 import type { FisherRows } from './backpropagated-rows.js';
 import { KroneckerFactors, KroneckerInverse } from './kronecker.js';
+import { checkBelow, checkDampingBounds, settingsOf } from './option-checks.js';
 import {
   stateCount,
   stateNumber,
@@ -390,35 +381,21 @@ export function restoreFactors(operation: string, state: OptimizerState, factors
 
 /** Checks options of K-FAC and EK-FAC; fills the defaults in. */
 export function kfacSettings(operation: string, options: KfacOptions): KfacSettings {
-  checkObject(operation, 'options', options);
-  checkKeys(operation, 'options', options, [...Object.keys(kfacDefaults), 'schedule']);
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  const settings: KfacSettings = { ...kfacDefaults, ...given };
-  for (const name of ['damping', 'rate', 'klClip', 'minimumDamping', 'maximumDamping', 'dampingDecay'] as const) {
+  const settings = settingsOf<KfacSettings>(operation, options, kfacDefaults, ['schedule']);
+  checkDampingBounds(operation, settings);
+  for (const name of ['rate', 'klClip', 'dampingDecay'] as const)
     checkPositive(operation, `options.${name}`, settings[name]);
-  }
   checkOneOf(operation, 'options.rescaling', settings.rescaling, rescalings);
   for (const name of ['factorInterval', 'inverseInterval', 'adaptInterval'] as const) {
     checkInteger(operation, `options.${name}`, settings[name], 1);
   }
-  for (const name of ['decay', 'momentumFactor'] as const) {
-    checkNonNegative(operation, `options.${name}`, settings[name]);
-    if (settings[name] >= 1) failRange(operation, `options.${name}`, 'a number in [0, 1)', settings[name]);
-  }
+  for (const name of ['decay', 'momentumFactor'] as const) checkBelow(operation, name, settings[name], 1);
   if (settings.dampingDecay >= 1) {
     failRange(operation, 'options.dampingDecay', 'a number from 0 to 1 (exclusive)', settings.dampingDecay);
   }
   checkBoolean(operation, 'options.momentum', settings.momentum);
   checkBoolean(operation, 'options.adaptGamma', settings.adaptGamma);
   checkInteger(operation, 'options.seed', settings.seed, 0, 0xffffffff);
-  if (settings.minimumDamping > settings.maximumDamping) {
-    failRange(
-      operation,
-      'options.minimumDamping',
-      `a number <= maximumDamping (${settings.maximumDamping})`,
-      settings.minimumDamping,
-    );
-  }
   const clipOnly = ['rate', 'klClip', 'momentumFactor', 'schedule'] as const;
   for (const name of clipOnly) {
     if (settings.rescaling === 'model' && options[name] !== undefined) {

@@ -18,19 +18,11 @@
  * large residual-free problems, where gauss-newton has cheaper factors and needs no negative curvature. Cost of a step: one or two
  * factorizations of H + lambda I.
  */
-import {
-  checkBoolean,
-  checkInteger,
-  checkKeys,
-  checkNonNegative,
-  checkObject,
-  checkOneOf,
-  checkPositive,
-  failRange,
-} from '../checks.js';
+import { checkBoolean, checkInteger, checkNonNegative, checkOneOf, checkPositive, failRange } from '../checks.js';
 import type { Linearization, Network } from '../derivatives/index.js';
 import { kernels } from '../native/index.js';
 import type { Batch } from '../network/index.js';
+import { checkBelow, settingsOf } from './option-checks.js';
 import { stateNumber, type Optimizer, type OptimizerState, type StepReport } from './optimizer.js';
 import { PointShiftedOperator, TrustRegionSolver, type TrustRegionSolution } from './trust-region.js';
 
@@ -215,15 +207,11 @@ class Newton implements Optimizer {
  */
 export function createNewton(network: Network, options: NewtonOptions = {}): Optimizer {
   const operation = 'createNewton';
-  checkObject(operation, 'options', options);
-  checkKeys(operation, 'options', options, Object.keys(defaults));
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  const settings: Settings = { ...defaults, ...given };
+  const settings = settingsOf<Settings>(operation, options, defaults);
   for (const name of ['radius', 'maximumRadius', 'boundaryTolerance', 'solveTolerance'] as const) {
     checkPositive(operation, `options.${name}`, settings[name]);
   }
-  checkNonNegative(operation, 'options.accept', settings.accept);
-  if (settings.accept >= 0.25) failRange(operation, 'options.accept', 'a number in [0, 0.25)', settings.accept);
+  checkBelow(operation, 'accept', settings.accept, 0.25);
   if (settings.boundaryTolerance >= 1) {
     failRange(operation, 'options.boundaryTolerance', 'a number from 0 to 1 (exclusive)', settings.boundaryTolerance);
   }

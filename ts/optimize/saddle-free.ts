@@ -15,12 +15,13 @@
  * For fixed batches with many saddles and few parameters, as a middle course between hessian-free and newton. Not at a saddle
  * whose gradient is exactly zero or exactly orthogonal to the negative curvature (newton leaves it), nor for small streaming batches.
  */
-import { checkInteger, checkKeys, checkNonNegative, checkObject, checkPositive, failRange } from '../checks.js';
+import { checkInteger, checkPositive } from '../checks.js';
 import type { Linearization, Network } from '../derivatives/index.js';
 import { DeepHessianError } from '../errors.js';
 import { kernels, Lower, No, Yes } from '../native/index.js';
 import type { Batch } from '../network/index.js';
 import { KrylovSubspace } from './krylov-subspace.js';
+import { checkBelow, checkDampingBounds, settingsOf } from './option-checks.js';
 import { stateNumber, type Optimizer, type OptimizerState, type StepReport } from './optimizer.js';
 
 /** Options of {@link createSaddleFree}. */
@@ -210,24 +211,11 @@ class SaddleFree implements Optimizer {
  */
 export function createSaddleFree(network: Network, options: SaddleFreeOptions = {}): Optimizer {
   const operation = 'createSaddleFree';
-  checkObject(operation, 'options', options);
-  checkKeys(operation, 'options', options, Object.keys(defaults));
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  const settings: Settings = { ...defaults, ...given };
-  for (const name of ['damping', 'minimumDamping', 'maximumDamping'] as const)
-    checkPositive(operation, `options.${name}`, settings[name]);
+  const settings = settingsOf<Settings>(operation, options, defaults);
+  checkDampingBounds(operation, settings);
   checkInteger(operation, 'options.subspace', settings.subspace, 2, 10000);
   checkInteger(operation, 'options.denseOrder', settings.denseOrder, 0, 20000);
-  checkNonNegative(operation, 'options.accept', settings.accept);
-  if (settings.accept >= 0.25) failRange(operation, 'options.accept', 'a number in [0, 0.25)', settings.accept);
+  checkBelow(operation, 'accept', settings.accept, 0.25);
   checkInteger(operation, 'options.maxTrials', settings.maxTrials, 1, 1000);
-  if (settings.minimumDamping > settings.maximumDamping) {
-    failRange(
-      operation,
-      'options.minimumDamping',
-      `a number <= maximumDamping (${settings.maximumDamping})`,
-      settings.minimumDamping,
-    );
-  }
   return new SaddleFree(network, settings);
 }
