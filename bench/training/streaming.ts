@@ -2,7 +2,8 @@
  * Streams of shuffled batches on MNIST (14 x 14) and CIFAR-10 (16 x 16 x 3): all methods at equal time, the loss over the whole
  * training set and the accuracy on the test set at the end. The gradient methods take batches of 128. The curvature of a batch says
  * more of the data the larger the batch is, so K-FAC takes 512 and Hessian-free 1024; the cost of an exact factor grows with the
- * cube of batch times classes, so those methods take less. Methods that are known to be far behind on streams run on one seed. Newton in a trust region, minutes a step here, is for full and fixed batches.
+ * cube of batch times classes, so those methods take less. Methods that are known to be far behind on streams run on one seed. Newton
+ * in a trust region, minutes a step here, is for full and fixed batches.
  */
 import { optimizerNames } from '../../ts/optimize/registry.js';
 import { dataFolder, heading, verdict } from '../harness.js';
