@@ -1,4 +1,4 @@
-/** What the commands that look at a network have in common: flags of its data, numbers, and the folder of their results. */
+/** What the commands that look at a network have in common: flags of its data, numbers, the way from question to report. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
@@ -7,7 +7,9 @@ import { DeepHessianError } from '../errors.js';
 import { kernels } from '../native/index.js';
 import { openSubject, type Subject } from '../analysis/subject.js';
 import { addFlagGroups, collectSettings } from './flags.js';
-import type { Terminal } from './terminal.js';
+import { StageBar } from './stage-bar.js';
+import { formatCount, type Terminal } from './terminal.js';
+import { freeRunFolder } from './train.js';
 
 /** Flags of data and network, of the seed and the threads, and of a configuration file. */
 export function addSubjectFlags(command: Command): void {
@@ -83,8 +85,50 @@ export function oneOf<T extends string>(operation: string, flag: string, text: s
   return text as T;
 }
 
+/** Flags of where the results go and what is printed, for commands that end in {@link reportOnSubject}. */
+export function addResultFlags(command: Command): void {
+  command
+    .option('--out <folder>', `results and report (default: runs/${command.name()}-<time>)`)
+    .option('--json', 'the result as one JSON object on standard output')
+    .option('--quiet', 'no progress');
+}
+
+/** Tells a progress bar where the work is. */
+type OnProgress = (stage: string, fraction: number) => void;
+
+/**
+ * Asks a question of the subject that the command line names, with progress, and leaves report.html and results.json in a
+ * folder. Standard output has the record with --json, else its text.
+ */
+export async function reportOnSubject<R>(
+  command: Command,
+  path: string | undefined,
+  terminal: Terminal,
+  question: {
+    ask(subject: Subject, onProgress: OnProgress): R | Promise<R>;
+    text(record: R): string;
+    html(record: R): string;
+  },
+): Promise<void> {
+  const { out, json = false, quiet = false } = command.opts<{ out?: string; json?: boolean; quiet?: boolean }>();
+  const folder = checkResultFolder(out ?? freeRunFolder(command.name()));
+  const silent = quiet || json;
+  const subject = await subjectOf(command, path);
+  if (!silent) terminal.err(`${describeSubject(subject)}; ${formatCount(subject.network.parameterCount)} parameters\n`);
+  const bar = new StageBar(terminal, command.name(), silent);
+  let record: R;
+  try {
+    record = await question.ask(subject, (stage, fraction) => bar.update(stage, fraction));
+  } finally {
+    bar.finish();
+  }
+  const html = question.html(record);
+  terminal.out(`${json ? JSON.stringify(record) : question.text(record)}\n`);
+  await writeResults(folder, html, record, terminal, silent);
+}
+
 /** Refuses a folder that holds results already, before any work is done. */
-export function checkResultFolder(folder: string): string {
+function checkResultFolder(folder: string): string {
   for (const name of ['results.json', 'config.json']) {
     if (existsSync(join(folder, name))) {
       throw new DeepHessianError('io', `${folder}: the folder holds results already; choose another one`, {
@@ -96,7 +140,7 @@ export function checkResultFolder(folder: string): string {
 }
 
 /** Writes report.html and results.json, and says where. */
-export async function writeResults(
+async function writeResults(
   folder: string,
   html: string,
   results: unknown,

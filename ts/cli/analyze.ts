@@ -7,18 +7,15 @@ import { pathModes } from '../analysis/training-path.js';
 import { formatBytes } from '../inverse/index.js';
 import { describeEnvironment } from '../train/environment.js';
 import {
+  addResultFlags,
   addSubjectFlags,
-  checkResultFolder,
   decimal,
   describeSubject,
   oneOf,
-  subjectOf,
+  reportOnSubject,
   wholeNumber,
-  writeResults,
 } from './analysis-flags.js';
-import { StageBar } from './stage-bar.js';
 import { formatCount, formatNumber, formatSeconds, formatTable, type Terminal } from './terminal.js';
-import { freeRunFolder } from './train.js';
 
 const name = 'analyze';
 
@@ -32,9 +29,6 @@ interface AnalyzeFlags {
   grid: string;
   path: string;
   pathSeconds: string;
-  out?: string;
-  json?: boolean;
-  quiet?: boolean;
 }
 
 const examples = `
@@ -74,12 +68,9 @@ export function addAnalyzeCommand(program: Command, terminal: Terminal): void {
       'training path: auto, replay (run the steps again), stored (checkpoints of the run), none',
       'auto',
     )
-    .option('--path-seconds <number>', 'most time for running the steps again', '60')
-    .option('--out <folder>', `results and report (default: runs/${name}-<time>)`)
-    .option('--json', 'the result as one JSON object on standard output')
-    .option('--quiet', 'no progress')
-    .addHelpText('after', examples)
-    .action(async (path?: string) => runAnalysis(command, path, terminal));
+    .option('--path-seconds <number>', 'most time for running the steps again', '60');
+  addResultFlags(command);
+  command.addHelpText('after', examples).action(async (path?: string) => runAnalysis(command, path, terminal));
 }
 
 async function runAnalysis(command: Command, path: string | undefined, terminal: Terminal): Promise<void> {
@@ -104,34 +95,17 @@ async function runAnalysis(command: Command, path: string | undefined, terminal:
     path: oneOf(name, '--path', flags.path, pathModes),
     pathSeconds: decimal(name, '--path-seconds', flags.pathSeconds, { above: 0 }),
   };
-  const folder = checkResultFolder(flags.out ?? freeRunFolder(name));
-  const silent = flags.quiet === true || flags.json === true;
-  const subject = await subjectOf(command, path);
-  const title = describeSubject(subject);
-  if (!silent) terminal.err(`${title}; ${formatCount(subject.network.parameterCount)} parameters\n`);
-  const bar = new StageBar(terminal, name, silent);
-  let result: AnalysisResult;
-  try {
-    result = await analyze(subject, {
-      ...options,
-      seed: subject.settings.seed as number,
-      onProgress: (stage, fraction) => bar.update(stage, fraction),
-    });
-  } finally {
-    bar.finish();
-  }
-  const network = JSON.parse(JSON.stringify(subject.network.toJSON())) as unknown;
-  const record: AnalysisRecord = {
-    title,
-    result,
-    network,
-    settings: subjectSettings(subject),
-    environment: describeEnvironment(),
-  };
-  const html = renderAnalysis(record);
-  if (flags.json === true) terminal.out(`${JSON.stringify(record)}\n`);
-  else terminal.out(`${analysisText(result)}\n`);
-  await writeResults(folder, html, record, terminal, silent);
+  await reportOnSubject<AnalysisRecord>(command, path, terminal, {
+    ask: async (subject, onProgress) => ({
+      title: describeSubject(subject),
+      result: await analyze(subject, { ...options, seed: subject.settings.seed as number, onProgress }),
+      network: JSON.parse(JSON.stringify(subject.network.toJSON())) as unknown,
+      settings: subjectSettings(subject),
+      environment: describeEnvironment(),
+    }),
+    text: ({ result }) => analysisText(result),
+    html: renderAnalysis,
+  });
 }
 
 /** The figures that fit on a terminal. */

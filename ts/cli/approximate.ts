@@ -10,18 +10,15 @@ import {
 import { subjectSettings, subjectTargets } from '../analysis/subject.js';
 import { describeEnvironment } from '../train/environment.js';
 import {
+  addResultFlags,
   addSubjectFlags,
-  checkResultFolder,
   decimal,
   describeSubject,
   oneOf,
-  subjectOf,
+  reportOnSubject,
   wholeNumber,
-  writeResults,
 } from './analysis-flags.js';
-import { StageBar } from './stage-bar.js';
-import { formatCount, formatNumber, formatSeconds, formatTable, type Terminal } from './terminal.js';
-import { freeRunFolder } from './train.js';
+import { formatNumber, formatSeconds, formatTable, type Terminal } from './terminal.js';
 
 const name = 'approximate';
 const methodNames = Object.keys(inverseProductMethods) as InverseProductMethod[];
@@ -36,9 +33,6 @@ interface ApproximateFlags {
   timeLimit: string;
   repeats: string;
   depth?: string;
-  out?: string;
-  json?: boolean;
-  quiet?: boolean;
 }
 
 const examples = `
@@ -67,12 +61,9 @@ export function addApproximateCommand(program: Command, terminal: Terminal): voi
     .option('--start <where>', 'where iterative methods begin: zero, or vector (the gradient)', 'zero')
     .option('--time-limit <seconds>', 'stop a method after this time', '60')
     .option('--repeats <n>', 'chains of LiSSA', '10')
-    .option('--depth <n>', 'terms of a chain of LiSSA (default: those of --iterations, at most 1000)')
-    .option('--out <folder>', `results and report (default: runs/${name}-<time>)`)
-    .option('--json', 'the result as one JSON object on standard output')
-    .option('--quiet', 'no progress')
-    .addHelpText('after', examples)
-    .action(async (path?: string) => approximate(command, path, terminal));
+    .option('--depth <n>', 'terms of a chain of LiSSA (default: those of --iterations, at most 1000)');
+  addResultFlags(command);
+  command.addHelpText('after', examples).action(async (path?: string) => approximate(command, path, terminal));
 }
 
 async function approximate(command: Command, path: string | undefined, terminal: Terminal): Promise<void> {
@@ -89,35 +80,28 @@ async function approximate(command: Command, path: string | undefined, terminal:
   };
   const methods =
     flags.methods?.split(',').map((text) => oneOf(name, '--methods', text.trim(), methodNames)) ?? methodNames;
-  const folder = checkResultFolder(flags.out ?? freeRunFolder(name));
-  const silent = flags.quiet === true || flags.json === true;
-  const subject = await subjectOf(command, path);
-  const { network, params, train, settings } = subject;
-  if (!silent) terminal.err(`${describeSubject(subject)}; ${formatCount(network.parameterCount)} parameters\n`);
-  const bar = new StageBar(terminal, name, silent);
-  let comparison: InverseProductComparison;
-  try {
-    comparison = compareInverseProducts(
-      { network, params, inputs: train.inputs, targets: subjectTargets(network, train) },
-      {
-        ...options,
-        methods,
-        seed: settings.seed as number,
-        onMethod: (method, done, total) => bar.update(method, done / total),
-      },
-    );
-  } finally {
-    bar.finish();
-  }
-  const record = {
-    subject: describeSubject(subject),
-    comparison,
-    settings: subjectSettings(subject),
-    environment: describeEnvironment(),
-  };
-  if (flags.json === true) terminal.out(`${JSON.stringify(record)}\n`);
-  else terminal.out(`${approximateText(comparison)}\n`);
-  await writeResults(folder, renderInverseProducts(record), record, terminal, silent);
+  await reportOnSubject(command, path, terminal, {
+    ask: (subject, onProgress) => {
+      const { network, params, train, settings } = subject;
+      const targets = subjectTargets(network, train);
+      return {
+        subject: describeSubject(subject),
+        comparison: compareInverseProducts(
+          { network, params, inputs: train.inputs, targets },
+          {
+            ...options,
+            methods,
+            seed: settings.seed as number,
+            onMethod: (method, done, total) => onProgress(method, done / total),
+          },
+        ),
+        settings: subjectSettings(subject),
+        environment: describeEnvironment(),
+      };
+    },
+    text: ({ comparison }) => approximateText(comparison),
+    html: renderInverseProducts,
+  });
 }
 
 /** The table of the terminal. */
