@@ -1,8 +1,8 @@
 /**
- * What a card does: rates of its dense operations against its own matrix product, Gauss-Newton steps by size against the CPU
- * path, the share of transfers, and the size from which the card is faster.
+ * What a card does: rates of its dense operations against its own matrix product, block solves with the exact Hessian and
+ * Gauss-Newton steps by size against the CPU path, the share of transfers, and the size from which the card is faster.
  *
- *     npx tsx bench/gpu.ts [rates] [gauss-newton] [depth] [crossover] [torch]
+ *     npx tsx bench/gpu.ts [rates] [hessian] [gauss-newton] [depth] [crossover] [torch]
  *
  * Without a usable GPU it says why and ends. `--device host --scale 0.1` runs the same code over the CPU behind the device
  * interface, to try the benchmark itself: its figures say nothing of a card.
@@ -10,7 +10,15 @@
 import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { createHostDevice, cudaInfo, instrument, openCudaDevice, type DeviceKernels } from '../ts/device/index.js';
-import { DeviceSampleSpaceFactor, SampleSpaceFactor, sampleSpaceSide } from '../ts/inverse/index.js';
+import {
+  ChainFactor,
+  DeviceAffineFactor,
+  DeviceSampleSpaceFactor,
+  estimateCosts,
+  formatBytes,
+  SampleSpaceFactor,
+  sampleSpaceSide,
+} from '../ts/inverse/index.js';
 import type { Network } from '../ts/derivatives/index.js';
 import { deepNetwork, heading, printMachine, randomBatch } from './harness.js';
 
@@ -151,6 +159,128 @@ function gaussNewton(device: DeviceKernels): void {
   for (const rows of [2500, 5000, 10000, 20000]) step(device, wide, sized(rows / 10));
 }
 
+/** Operations a second of a matrix product of order 4,096 in float64. */
+function productRate(device: DeviceKernels): number {
+  const n = sized(4096);
+  const [a, b] = [0, 1].map(() => device.allocate('float64', n * n));
+  try {
+    device.fill(n * n, 1 / n, a, 0);
+    return (2 * n ** 3) / seconds(device, 3, () => device.gemm(0, 0, n, n, n, 1, a, 0, n, a, 0, n, 0, b, 0, n));
+  } finally {
+    a.dispose();
+    b.dispose();
+  }
+}
+
+const blockHeader = (): void =>
+  // prettier-ignore
+  row('samples', 'largest', 'precision', 'eps', 'negative', 'make ms', 'factor ms', 'solve ms', 'CPU f+s ms', 'CPU/card', 'TFLOP/s', 'of gemm', 'transfer', 'residual', 'memory');
+
+/**
+ * The exact Hessian's recursion: making (basis on the host, upload), factoring, and one unrefined solve with its residual.
+ * `largest` is the largest order of a stage, N h. TFLOP/s count the operations of a definite factorization. The CPU's time is
+ * of factor + solve, where it is modelled below `cpuLimit` seconds. `negative` counts eigenvalues of H + eps I: stages that
+ * have one go through Bunch-Kaufman.
+ */
+function block(
+  device: DeviceKernels,
+  network: Network,
+  samples: number,
+  eps: number,
+  single: boolean,
+  product: number,
+  cpuLimit = 20,
+): void {
+  const precision = single ? 'float32' : 'float64';
+  const largest = samples * Math.max(...network.layers.map(({ units }) => units));
+  const bytes = DeviceAffineFactor.estimateBytes(network, samples, 'hessian', single);
+  const { free } = device.memory();
+  if (bytes > free) {
+    row(samples, largest, precision, eps, `  not run: needs ${formatBytes(bytes)}, ${formatBytes(free)} are free`);
+    return;
+  }
+  const point = network.linearize(
+    network.initialize({ seed: 1, scheme: 'orthogonal', gain: 1.1 }),
+    randomBatch(samples, network.inputs, network.outputs),
+  );
+  const P = network.parameterCount;
+  const x = new Float64Array(P);
+  const { device: counted, counters } = instrument(device);
+  let there: DeviceAffineFactor | null = null;
+  try {
+    const make = seconds(
+      device,
+      1,
+      () => void (there = new DeviceAffineFactor(counted, point, 'hessian', single)),
+      () => there?.dispose(),
+    );
+    const f = there as unknown as DeviceAffineFactor;
+    const factoring = seconds(device, 3, () => void f.factor(eps));
+    const { negative } = f.totals;
+    const before = counters.uploaded + counters.downloaded;
+    const solving = seconds(device, 3, () => f.solve(point.gradient, x, 1));
+    const travelled = (counters.uploaded + counters.downloaded - before) / 4;
+    const rest = new Float64Array(P);
+    point.hessianProduct(x, rest);
+    let [missing, size] = [0, 0];
+    for (let i = 0; i < P; i++) {
+      missing += (point.gradient[i] - rest[i] - eps * x[i]) ** 2;
+      size += point.gradient[i] ** 2;
+    }
+    // What a solve sends alone; a factorization receives only its pivots.
+    const spare = device.allocate('float64', Math.ceil(travelled / 8));
+    const host = new Float64Array(Math.ceil(travelled / 8));
+    const transfer = seconds(device, 3, () => device.upload(host, spare));
+    spare.dispose();
+    const estimate = estimateCosts(network, samples, 'hessian').find(({ method }) => method === 'affine');
+    if (estimate === undefined) throw new Error('the model has no route of this name');
+    let cpu: number | null = null;
+    if (estimate.seconds < cpuLimit && !single) {
+      const here = new ChainFactor(point, 'hessian', false);
+      cpu = seconds(device, 1, () => {
+        here.factor(eps);
+        here.solve(point.gradient, x, 1);
+      });
+      here.dispose();
+    }
+    row(
+      samples,
+      largest,
+      precision,
+      eps,
+      negative,
+      milli(make),
+      milli(factoring),
+      milli(solving),
+      cpu === null ? '-' : milli(cpu),
+      cpu === null ? '-' : `${(cpu / (factoring + solving)).toFixed(2)}x`,
+      tera(estimate.flops, factoring),
+      `${((100 * estimate.flops) / factoring / product).toFixed(0)} %`,
+      `${((100 * transfer) / (factoring + solving)).toFixed(0)} %`,
+      Math.sqrt(missing / size).toExponential(1),
+      `${(bytes / 2 ** 30).toFixed(2)} GiB`,
+    );
+  } finally {
+    (there as DeviceAffineFactor | null)?.dispose();
+  }
+}
+
+function hessian(device: DeviceKernels): void {
+  const product = productRate(device);
+  console.log(`\n  matrix product of order ${sized(4096)} in float64: ${(product / 1e12).toFixed(3)} TFLOP/s`);
+  heading('Exact Hessian, 768-24x7-10: block factorization and solve');
+  blockHeader();
+  const network = deepNetwork(8, 24, 768, 10);
+  for (const samples of [64, 128, 256, 512, 1024]) {
+    for (const eps of [0.1, 0.001]) block(device, network, sized(samples), eps, false, product);
+    block(device, network, sized(samples), 0.1, true, product);
+  }
+  heading('Exact Hessian, 1,000 layers of width 64');
+  blockHeader();
+  const deep = deepNetwork(sized(1000), 64, 64, 10);
+  for (const samples of [8, 16, 32, 64]) block(device, deep, samples, 0.1, false, product);
+}
+
 function depth(device: DeviceKernels): void {
   heading('Gauss-Newton solve, 1,000 layers of width 64');
   stepHeader();
@@ -195,6 +325,7 @@ if (values.device === 'cuda' && !available) {
     if (file !== null) console.log(`library   ${name} ${version ?? ''}`);
   try {
     if (wanted('rates')) rates(device);
+    if (wanted('hessian')) hessian(device);
     if (wanted('gauss-newton')) gaussNewton(device);
     if (wanted('depth')) depth(device);
     if (wanted('crossover')) crossover(device);

@@ -3,7 +3,15 @@
  * behind the device interface, and on a card where there is one.
  */
 import { expect } from 'chai';
-import { createHostDevice, cudaInfo, instrument, openCudaDevice, type DeviceKernels } from '../../ts/device/index.js';
+import {
+  createHostDevice,
+  cudaInfo,
+  instrument,
+  measureRates,
+  modelSeconds,
+  openCudaDevice,
+  type DeviceKernels,
+} from '../../ts/device/index.js';
 import { Network, type Linearization } from '../../ts/derivatives/index.js';
 import { DeepHessianError } from '../../ts/errors.js';
 import {
@@ -271,6 +279,19 @@ describe('the recursion over affine layers on a device', () => {
     expect(small.memory().buffers).to.equal(0);
   });
 
+  it('what an operation cannot count is refused before anything is allocated', () => {
+    const network = new Network({ inputs: 2, loss: 'mse', layers: [dense(40), dense(40), dense(2, identity)] });
+    const { device, counters } = instrument(createHostDevice());
+    const point = { network, samples: 2000 } as unknown as Linearization;
+    expect(() => new DeviceAffineFactor(device, point, 'hessian'))
+      .to.throw(
+        DeepHessianError,
+        /needs a matrix of 6400000000 numbers, but an operation of a device counts to 2147483647/,
+      )
+      .that.includes({ code: 'unsupported' });
+    expect(counters.total).to.equal(0);
+  });
+
   it('no matrix travels: status, pivots and one diagonal a factorization, a vector each way a solve', () => {
     for (const matrix of matrices) {
       const point = randomPoint(shapes[4]);
@@ -324,6 +345,20 @@ describe('the recursion over affine layers on a device', () => {
         expect(work.products).to.be.greaterThan(0);
       }
     }
+  });
+
+  it('the model adds the factorizations of all stages, twice where they may be indefinite', () => {
+    const rates = { products: 1e12, factor: 1e9, indefinite: 5e8, factorOrder: 10, call: 1e-3, transfer: 1e6 };
+    const work = { products: 2e12, order: [10, 5, 20, 0], calls: 7, transferred: 3e6 };
+    // 1000/3 at 1e9, 125/3 at half of it, 8000/3 at 1e9
+    const definite = (1000 + 250 + 8000) / 3e9;
+    expect(modelSeconds(work, rates)).to.be.closeTo(2 + 0.007 + 3 + definite, 1e-12);
+    expect(modelSeconds({ ...work, indefinite: true }, rates)).to.be.closeTo(2 + 0.007 + 3 + 3 * definite, 1e-12);
+    expect(modelSeconds({ ...work, order: 20, host: 1 }, rates)).to.be.closeTo(6.007 + 8000 / 3e9, 1e-12);
+    const { indefinite, factor: rate, factorOrder } = measureRates(createHostDevice(), 64);
+    expect(indefinite).to.be.greaterThan(0);
+    expect(rate).to.be.greaterThan(0);
+    expect(factorOrder).to.equal(64);
   });
 
   describe('whatever fails', () => {
