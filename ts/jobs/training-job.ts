@@ -298,11 +298,12 @@ export class TrainingJob extends EventEmitter<JobEvents> implements AsyncIterabl
           this.resumes = true;
         } else if (message.type === 'failed') failure = unpackError(message.error);
         else {
-          if (message.record.type === 'end') end = message.record;
-          // The end of a session that was only paused is no end of the job.
-          if (message.record.type !== 'end' || this.intent !== 'pause' || message.record.reason !== 'aborted')
-            this.publish(message.record);
-          this.held++;
+          for (const record of message.records) {
+            if (record.type === 'end') end = record;
+            // The end of a session that was only paused is no end of the job.
+            if (record.type !== 'end' || this.intent !== 'pause' || record.reason !== 'aborted') this.publish(record);
+          }
+          this.held += message.records.length;
           this.acknowledge();
         }
       });

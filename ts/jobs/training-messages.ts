@@ -24,5 +24,5 @@ export type TrainingCommand = { stop: true } | { taken: number };
 
 export type TrainingMessage =
   | { type: 'started'; facts: RunFacts }
-  | { type: 'record'; record: TrainEvent }
+  | { type: 'records'; records: TrainEvent[] }
   | { type: 'failed'; error: ThreadError };

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { MessagePort } from 'node:worker_threads';
 import { checkpointName } from '../train/run-folder.js';
 import { resumableFlags, TrainingSession } from '../train/session.js';
+import { RecordSender } from './record-sender.js';
 import { packError } from './thread-errors.js';
 import type { TrainingCommand, TrainingMessage, TrainingTask } from './training-messages.js';
 
@@ -32,6 +33,7 @@ async function openRun({ settings, folder, resume }: TrainingTask): Promise<Trai
 export async function runTraining(task: TrainingTask & { port: MessagePort }): Promise<void> {
   const { port, window } = task;
   const say = (message: TrainingMessage): void => port.postMessage(message);
+  const records = new RecordSender((group) => say({ type: 'records', records: group }), Math.ceil(window / 2));
   const controller = new AbortController();
   let underWay = 0;
   let wake = (): void => undefined;
@@ -53,15 +55,18 @@ export async function runTraining(task: TrainingTask & { port: MessagePort }): P
       facts: { startStep: session.startStep, parameters: network.parameterCount, samples: source.samples },
     });
     for await (const record of session.run(controller.signal)) {
-      say({ type: 'record', record });
+      records.add(record);
       underWay++;
       while (underWay >= window && !controller.signal.aborted) {
+        records.send();
         await new Promise<void>((resolve) => {
           wake = resolve;
         });
       }
     }
+    records.send();
   } catch (error) {
+    records.send();
     say({ type: 'failed', error: packError(error) });
   } finally {
     port.close();
