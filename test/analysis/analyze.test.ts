@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { analysisParts, analyze, type AnalysisResult, type Part } from '../../ts/analysis/analyze.js';
@@ -11,6 +12,7 @@ import { type DeepHessianError } from '../../ts/errors.js';
 import { kernels, Lower, No } from '../../ts/native/index.js';
 import { Random } from '../../ts/random.js';
 import { TrainingSession } from '../../ts/train/session.js';
+import { writeWeights } from '../../ts/train/weights.js';
 import { runSession, small, temporaryFolder } from '../train/helpers.js';
 
 function value<T>(part: Part<T> | undefined): T {
@@ -144,6 +146,22 @@ describe('analyze', function () {
     const report = await walkTrainingPath(subject, 'stored', 1, (step) => void steps.push(step));
     expect(report.source).to.equal('stored');
     expect(steps).to.deep.equal([0, 25]);
+  });
+
+  it('begins the path of a run from a file of weights with these, as long as the file is there', async () => {
+    const [weights, path] = [join(folder.path(), 'first.safetensors'), join(folder.path(), 'from-file')];
+    await writeWeights(weights, subject.network, subject.params);
+    await runSession(await TrainingSession.start({ ...small, steps: 3, 'init-from': weights }, path));
+    const opened = await openSubject('analyze', { path, given: {} });
+    const visited = async (): Promise<Map<number, number[]>> => {
+      const seen = new Map<number, number[]>();
+      await walkTrainingPath(opened, 'stored', 1, (step, params) => void seen.set(step, [...params]));
+      return seen;
+    };
+    const whole = await visited();
+    expect(whole.get(0)).to.deep.equal([...subject.params]);
+    rmSync(weights);
+    expect([...(await visited()).keys()]).to.deep.equal([...whole.keys()].filter((step) => step > 0));
   });
 
   it('surfaces are losses at the places they name', () => {

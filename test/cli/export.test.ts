@@ -1,16 +1,18 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import type { AnalysisRecord } from '../../ts/analysis/analysis-report.js';
+import { openSubject } from '../../ts/analysis/subject.js';
 import { readSafetensors, writeSafetensors } from '../../ts/data/safetensors.js';
+import { Network } from '../../ts/derivatives/index.js';
 import { readCheckpoint } from '../../ts/train/checkpoint.js';
 import { tensorNames } from '../../ts/train/weights.js';
 import { temporaryFolder } from '../train/helpers.js';
 import { commandLine } from './helpers.js';
 
 const small = ['--points', '60', '--num-layers', '4', '--hidden-dim', '8', '--residual'];
-const paramsOf = (run: string): number[] => [
-  ...readCheckpoint(join(run, 'checkpoints', 'latest.checkpoint')).state.params,
-];
+const latest = (run: string): string => join(run, 'checkpoints', 'latest.checkpoint');
+const paramsOf = (run: string): number[] => [...readCheckpoint(latest(run)).state.params];
 
 describe('deep-hessian export', () => {
   const folder = temporaryFolder();
@@ -31,6 +33,34 @@ describe('deep-hessian export', () => {
     rmSync(at('w.safetensors'));
     expect((await commandLine('train', '--resume', at('again'), '--steps', '2', '--quiet')).code).to.equal(0);
     expect(readFileSync(join(at('again'), 'config.json'), 'utf8')).to.contain('init-from');
+  });
+
+  it('gives weights whose curvature analyze and approximate look at', async () => {
+    const file = at('looked-at.safetensors');
+    expect((await commandLine('export', at('run'), '--out', file)).code).to.equal(0);
+    const { state, network } = readCheckpoint(latest(at('run')));
+    const net = Network.fromJSON(network);
+    const parts = ['--parts', 'structure', '--json', '--out', at('analysis')];
+    const analysis = await commandLine('analyze', ...small, '--init-from', file, ...parts);
+    expect(analysis.err).to.equal('');
+    const { title, result } = JSON.parse(analysis.out) as AnalysisRecord;
+    expect(title).to.contain(`with the weights of ${file}`);
+    expect(result.subject.origin).to.deep.equal({ kind: 'weights', file });
+    const { train } = await openSubject('test', { given: {}, path: at('run') });
+    const { loss } = net.evaluate(state.params, net.batch({ inputs: train.inputs, targets: train.labels! }));
+    expect(result.subject.loss).to.be.closeTo(loss, 1e-14 * Math.max(1, loss));
+    const told = await commandLine(
+      'approximate',
+      ...small,
+      '--init-from',
+      file,
+      '--methods',
+      'exact',
+      '--out',
+      at('a'),
+    );
+    expect(told.err).to.contain(`with the weights of ${file}`);
+    expect((await commandLine('analyze', ...small, '--init-from', at('no.safetensors'))).code).to.equal(1);
   });
 
   it('writes and reads float32 under the names of an nn.Sequential', async () => {

@@ -1,6 +1,7 @@
 /**
  * What an analysis looks at: a network at a point and the samples its loss averages over. Either a checkpoint (or the run folder
- * that holds one) with the data it was trained on or with other data, or a freshly initialised network.
+ * that holds one) with the data it was trained on or with other data, or a network that the settings describe, freshly
+ * initialised or with the weights of a file.
  *
  * Other data go through what was done to the training data: the columns and categories of its table, its means and deviations.
  */
@@ -14,12 +15,13 @@ import { DeepHessianError } from '../errors.js';
 import type { Checkpoint } from '../train/checkpoint.js';
 import { checkSettings, resolveSettings, runOptions, type Settings } from '../train/config.js';
 import { networkTargets } from '../train/evaluation.js';
-import { buildNetwork, datasetRequest, initialParameters, trainingSamples } from '../train/experiment.js';
+import { buildNetwork, datasetRequest, firstParameters, trainingSamples } from '../train/experiment.js';
 import { findCheckpoint } from '../train/run-folder.js';
 
 /** Where the parameters come from. */
 export type Origin =
   | { kind: 'checkpoint'; file: string; folder: string; step: number; optimizerSeconds: number }
+  | { kind: 'weights'; file: string }
   | { kind: 'initialisation'; scheme: string; seed: number };
 
 /** What is analysed: a network at a point, with the samples of its loss; made by {@link openSubject}. */
@@ -42,13 +44,13 @@ export interface Subject {
   ownData: boolean;
   /** standardisation of the values, to give errors in their own units */
   valueScale: Float64Array | null;
-  /** the checkpoint read; null for a freshly initialised network */
+  /** the checkpoint read; null for a freshly initialised network, and for one from a file of weights */
   checkpoint: Checkpoint | null;
 }
 
 /** What {@link openSubject} is to open. */
 export interface SubjectRequest {
-  /** checkpoint file or run folder; without it the network is freshly initialised */
+  /** checkpoint file or run folder; without it the network is freshly initialised, or has the weights of `init-from` */
   path?: string;
   /** settings by flag, those of training */
   given: Record<string, unknown>;
@@ -110,10 +112,14 @@ async function fresh(operation: string, given: Record<string, unknown>, samples:
   const settings = resolveSettings(given, operation);
   const { train, heldOut, valueScale } = await loadSamples(settings, null, given);
   const network = buildNetwork(settings, train);
+  const file = settings['init-from'] as string | undefined;
   return {
     network,
-    params: initialParameters(settings, network),
-    origin: { kind: 'initialisation', scheme: settings.init as string, seed: settings.seed as number },
+    params: await firstParameters(settings, network),
+    origin:
+      file === undefined
+        ? { kind: 'initialisation', scheme: settings.init as string, seed: settings.seed as number }
+        : { kind: 'weights', file },
     ...chooseSamples(settings, train, samples),
     heldOut,
     settings,

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { DeepHessianError } from '../errors.js';
 import { kernels } from '../native/index.js';
 import { readCheckpoint, type Checkpoint } from '../train/checkpoint.js';
-import { buildExperiment, initialParameters } from '../train/experiment.js';
+import { buildExperiment, firstParameters } from '../train/experiment.js';
 import { resolveSettings } from '../train/config.js';
 import { Trainer } from '../train/trainer.js';
 import type { Subject } from './subject.js';
@@ -67,13 +67,18 @@ export async function walkTrainingPath(
     const points = storedCheckpoints(origin.folder, network.parameterCount).filter(
       (point) => point.state.counters.step <= steps,
     );
-    visit(0, initialParameters(settings, network));
+    // The file of weights that a run started from need not be there any more.
+    const first = await firstParameters(settings, network).catch((error: unknown) => {
+      if (!(error instanceof DeepHessianError)) throw error;
+      return null;
+    });
+    if (first !== null) visit(0, first);
     for (const point of points) if (point.state.counters.step > 0) visit(point.state.counters.step, point.state.params);
     if (!points.some((point) => point.state.counters.step === steps)) visit(steps, state.params);
     return {
       source: 'stored',
       reproduced: null,
-      note: `from the initial parameters and ${points.length} stored checkpoints`,
+      note: `from ${first === null ? '' : 'the initial parameters and '}${points.length} stored checkpoints`,
     };
   }
   const threads = kernels.info().threads;

@@ -36,10 +36,10 @@ export async function subjectOf(command: Command, path: string | undefined): Pro
 
 /** "network of 4 layers, 226 parameters at step 30 of runs/x on spirals, all 200 training samples" */
 export function describeSubject({ network, origin, train, choice }: Subject): string {
-  const at =
-    origin.kind === 'checkpoint'
-      ? `after ${origin.step} steps`
-      : `freshly initialised (${origin.scheme}, seed ${origin.seed})`;
+  let at: string;
+  if (origin.kind === 'checkpoint') at = `after ${origin.step} steps`;
+  else if (origin.kind === 'weights') at = `with the weights of ${origin.file}`;
+  else at = `freshly initialised (${origin.scheme}, seed ${origin.seed})`;
   return `a network of ${network.layers.length} layers ${at} on ${train.name}, ${choice}`;
 }
 

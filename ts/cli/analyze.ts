@@ -46,7 +46,7 @@ export function addAnalyzeCommand(program: Command, terminal: Terminal): void {
   const command = program
     .command(name)
     .description('Report the curvature of a network: critical point, spectrum, layers, inverse, loss surface.')
-    .argument('[checkpoint]', 'checkpoint file or run folder; without it, a freshly initialised network');
+    .argument('[checkpoint]', 'checkpoint file or run folder; without it, a network by flags: fresh, or --init-from');
   addSubjectFlags(command);
   command
     .option(

@@ -50,7 +50,7 @@ export function addApproximateCommand(program: Command, terminal: Terminal): voi
   const command = program
     .command(name)
     .description('Compare the exact (M + eps I)^-1 gradient with its iterative approximations.')
-    .argument('[checkpoint]', 'checkpoint file or run folder; without it, a freshly initialised network');
+    .argument('[checkpoint]', 'checkpoint file or run folder; without it, a network by flags: fresh, or --init-from');
   addSubjectFlags(command);
   command
     .option('--matrix <name>', 'hessian or gauss-newton', 'hessian')
