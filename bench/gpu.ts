@@ -172,6 +172,44 @@ function productRate(device: DeviceKernels): number {
   }
 }
 
+/**
+ * What a stage does with its pivot block: by Cholesky (factor, half-solve, symmetric update) and by Bunch-Kaufman (factor, whole
+ * solve), with as many right-hand sides as rows.
+ */
+function pivotBlocks(device: DeviceKernels): void {
+  heading('Pivot blocks by order, as many right-hand sides as rows: TFLOP/s in float64');
+  row('order', 'potrf', 'trsm', 'syrk', 'sytrf', 'sytrs');
+  for (const order of [512, 1024, 2048, 4096, 8192]) {
+    const n = sized(order);
+    const [base, a, b] = [0, 1, 2].map(() => device.allocate('float64', n * n));
+    const pivots = device.allocate('int32', n);
+    try {
+      device.fill(n * n, 1 / n, base, 0);
+      const definite = (): void => {
+        device.copy(n * n, base, 0, a, 0);
+        device.addDiagonal(n, 4, a, 0, n);
+      };
+      const indefinite = (): void => {
+        device.copy(n * n, base, 0, a, 0);
+        device.addDiagonal(n, -0.5, a, 0, n);
+      };
+      const fresh = (): void => device.copy(n * n, base, 0, b, 0);
+      const potrf = seconds(device, 3, () => void device.potrf(0, n, a, 0, n), definite);
+      const trsm = seconds(device, 3, () => device.trsm(0, 0, 0, 0, n, n, 1, a, 0, n, b, 0, n), fresh);
+      const syrk = seconds(device, 3, () => device.syrk(0, 1, n, n, -1, b, 0, n, 1, a, 0, n));
+      const sytrf = seconds(device, 3, () => void device.sytrf(0, n, a, 0, n, pivots, 0), indefinite);
+      const sytrs = seconds(device, 3, () => device.sytrs(0, n, n, a, 0, n, pivots, 0, b, 0, n), fresh);
+      const cube = n ** 3;
+      row(
+        n,
+        ...[cube / 3 / potrf, cube / trsm, cube / syrk, cube / 3 / sytrf, (2 * cube) / sytrs].map((f) => tera(f, 1)),
+      );
+    } finally {
+      for (const buffer of [base, a, b, pivots]) buffer.dispose();
+    }
+  }
+}
+
 const blockHeader = (): void =>
   // prettier-ignore
   row('samples', 'largest', 'precision', 'eps', 'negative', 'make ms', 'factor ms', 'solve ms', 'CPU f+s ms', 'CPU/card', 'TFLOP/s', 'of gemm', 'transfer', 'residual', 'memory');
@@ -268,6 +306,7 @@ function block(
 function hessian(device: DeviceKernels): void {
   const product = productRate(device);
   console.log(`\n  matrix product of order ${sized(4096)} in float64: ${(product / 1e12).toFixed(3)} TFLOP/s`);
+  pivotBlocks(device);
   heading('Exact Hessian, 768-24x7-10: block factorization and solve');
   blockHeader();
   const network = deepNetwork(8, 24, 768, 10);
