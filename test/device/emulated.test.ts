@@ -64,6 +64,19 @@ describe('emulated CUDA', function () {
     expect(mocha(['test/inverse/device-affine.test.ts'], ['--grep', 'on a device CUDA'])).to.be.at.least(12);
   });
 
+  it('solves from the command line', () => {
+    const args = ['solve', '--case', 'test/golden/case05.json', '--method', 'affine', '--device', 'cuda', '--json'];
+    const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', 'ts/cli/main.ts', ...args], {
+      cwd: root,
+      env: environment(),
+      encoding: 'utf8',
+    });
+    expect(status, stderr).to.equal(0);
+    const solved = JSON.parse(stdout) as Record<string, unknown>;
+    expect(solved).to.include({ status: 'converged', method: 'affine', device: 'cuda', precision: 'float64' });
+    expect(solved.residual).to.be.at.most(1e-10);
+  });
+
   it('turns every failing call into an error with its figures, and leaks nothing', () => {
     expect(mocha(['test/device/emulated-failures.ts'])).to.be.at.least(5);
   });
