@@ -86,6 +86,24 @@ describe('TensorBoard events', () => {
     expect(Buffer.from(encodeScalars(1, 300, { a: 0.5 })).toString('hex')).to.equal(expected);
   });
 
+  it('encodes long tags, several values and large steps, twice alike', () => {
+    const values = { ['ü/'.repeat(90)]: 1.5, ['x'.repeat(119)]: -2, a: 0.25 };
+    for (const step of [0, 127, 128, 2 ** 40 + 5]) {
+      const event = fields(Buffer.from(encodeScalars(12.25, step, values)));
+      expect(event.slice(0, 2)).to.deep.equal([
+        { field: 1, type: 1, value: 12.25 },
+        { field: 2, type: 0, value: step },
+      ]);
+      expect(event).to.have.length(3);
+      const found = fields(event[2].value as Buffer).map(({ field, value }) => {
+        const [tag, number, ...rest] = fields(value as Buffer);
+        expect([field, tag.field, number.field, number.type, rest.length]).to.deep.equal([1, 1, 2, 5, 0]);
+        return [(tag.value as Buffer).toString('utf8'), number.value];
+      });
+      expect(found).to.deep.equal(Object.entries(values));
+    }
+  });
+
   it('writes a file that reads back', () => {
     const writer = new EventWriter(folder.path(), 1_700_000_000_000);
     writer.scalars(5, { 'train/loss': 0.25, 'train/accuracy': 1 }, 1_700_000_001_000);

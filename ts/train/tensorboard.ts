@@ -51,46 +51,76 @@ const varintType = 0,
   bytesType = 2,
   floatType = 5;
 
-function varint(value: number): Buffer {
-  const out: number[] = [];
+/** Writes base-128 digits, lowest first, at `at`; returns where they end. */
+function writeVarint(out: Uint8Array, at: number, value: number): number {
   let rest = value;
   while (rest >= 128) {
-    out.push((rest % 128) | 128);
+    out[at++] = (rest % 128) | 128;
     rest = Math.floor(rest / 128);
   }
-  out.push(rest);
-  return Buffer.from(out);
+  out[at++] = rest;
+  return at;
 }
 
-const key = (field: number, type: number): Buffer => varint(field * 8 + type);
-
-function doubleField(field: number, value: number): Buffer {
-  const body = Buffer.alloc(8);
-  body.writeDoubleLE(value);
-  return Buffer.concat([key(field, doubleType), body]);
+function varintLength(value: number): number {
+  let length = 1;
+  for (let rest = value; rest >= 128; rest = Math.floor(rest / 128)) length++;
+  return length;
 }
 
-function floatField(field: number, value: number): Buffer {
-  const body = Buffer.alloc(4);
-  body.writeFloatLE(value);
-  return Buffer.concat([key(field, floatType), body]);
-}
+/** Key of a field; all fields here have numbers below 16, whose key is one byte. */
+const key = (field: number, type: number): number => field * 8 + type;
 
-function bytesField(field: number, body: Uint8Array): Buffer {
-  return Buffer.concat([key(field, bytesType), varint(body.length), body]);
+/** By tag: a `Value` inside its `Summary` up to the four bytes of its float. A run writes the same few again and again. */
+const valueStarts = new Map<string, Uint8Array>();
+
+function valueStart(tag: string): Uint8Array {
+  let start = valueStarts.get(tag);
+  if (start === undefined) {
+    const text = Buffer.from(tag, 'utf8');
+    const body = 1 + varintLength(text.length) + text.length + 5;
+    start = Buffer.alloc(1 + varintLength(body) + body - 4);
+    start[0] = key(1, bytesType);
+    let at = writeVarint(start, 1, body);
+    start[at++] = key(1, bytesType);
+    at = writeVarint(start, at, text.length);
+    start.set(text, at);
+    start[at + text.length] = key(2, floatType);
+    if (valueStarts.size >= 1024) valueStarts.clear();
+    valueStarts.set(tag, start);
+  }
+  return start;
 }
 
 /** The bytes of one `Event` with scalar values. */
 export function encodeScalars(wallTime: number, step: number, values: Readonly<Record<string, number>>): Uint8Array {
-  const summary = Object.entries(values).map(([tag, value]) =>
-    bytesField(1, Buffer.concat([bytesField(1, Buffer.from(tag, 'utf8')), floatField(2, value)])),
-  );
-  return Buffer.concat([
-    doubleField(1, wallTime),
-    key(2, varintType),
-    varint(step),
-    bytesField(5, Buffer.concat(summary)),
-  ]);
+  let summary = 0;
+  for (const tag of Object.keys(values)) summary += valueStart(tag).length + 4;
+  const out = Buffer.allocUnsafe(11 + varintLength(step) + varintLength(summary) + summary);
+  out[0] = key(1, doubleType);
+  out.writeDoubleLE(wallTime, 1);
+  out[9] = key(2, varintType);
+  let at = writeVarint(out, 10, step);
+  out[at++] = key(5, bytesType);
+  at = writeVarint(out, at, summary);
+  for (const tag of Object.keys(values)) {
+    const start = valueStart(tag);
+    out.set(start, at);
+    at = out.writeFloatLE(values[tag], at + start.length);
+  }
+  return out;
+}
+
+/** The bytes of the `Event` that begins a file. */
+function encodeFileVersion(wallTime: number): Uint8Array {
+  const version = Buffer.from('brain.Event:2', 'latin1');
+  const out = Buffer.alloc(11 + version.length);
+  out[0] = key(1, doubleType);
+  out.writeDoubleLE(wallTime, 1);
+  out[9] = key(3, bytesType);
+  out[10] = version.length;
+  out.set(version, 11);
+  return out;
 }
 
 let filesMade = 0;
@@ -107,8 +137,7 @@ export class EventWriter {
       folder,
       `events.out.tfevents.${Math.floor(now / 1000)}.${hostname()}.${process.pid}.${filesMade++}`,
     );
-    const first = Buffer.concat([doubleField(1, now / 1000), bytesField(3, Buffer.from('brain.Event:2', 'latin1'))]);
-    writeFileSync(this.file, frameRecord(first));
+    writeFileSync(this.file, frameRecord(encodeFileVersion(now / 1000)));
   }
 
   /** Adds scalar values at a step; values that are not finite are left out. */
