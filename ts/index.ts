@@ -117,6 +117,7 @@ export {
   type EndSpectrum,
   type ValuePredictions,
 } from './train/conclusion.js';
+export { TrainedModel } from './train/trained-model.js';
 export { readWeights, writeWeights } from './train/weights.js';
 export { readCheckpoint, writeCheckpoint, type Checkpoint } from './train/checkpoint.js';
 export { TrainingSession } from './train/session.js';

@@ -5,7 +5,7 @@
  *
  * Other data go through what was done to the training data: the columns and categories of its table, its means and deviations.
  */
-import { checkInteger, checkObject } from '../checks.js';
+import { checkInteger } from '../checks.js';
 import { take, type Dataset } from '../data/dataset.js';
 import { loadDataset, type LoadOptions } from '../data/load.js';
 import { applyStandardisation, type Standardisation } from '../data/standardise.js';
@@ -17,6 +17,7 @@ import { checkSettings, resolveSettings, runOptions, type Settings } from '../tr
 import { networkTargets } from '../train/evaluation.js';
 import { buildNetwork, datasetRequest, firstParameters, trainingSamples } from '../train/experiment.js';
 import { findCheckpoint } from '../train/run-folder.js';
+import { storedStandardisation } from '../train/trained-model.js';
 
 /** Where the parameters come from. */
 export type Origin =
@@ -196,17 +197,6 @@ function scaled(
     inputs: fits ? applyStandardisation(dataset.inputs, inputs) : dataset.inputs,
     values: fit ? applyStandardisation(dataset.values as Float64Array, values) : dataset.values,
   };
-}
-
-/** The figures that a checkpoint keeps, or null. */
-function storedStandardisation(value: unknown): { inputs: Standardisation; values: Standardisation | null } | null {
-  if (value === null || value === undefined) return null;
-  const read = (part: unknown): Standardisation => {
-    checkObject('checkpoint', 'standardisation', part);
-    return { mean: Float64Array.from(part.mean as number[]), scale: Float64Array.from(part.scale as number[]) };
-  };
-  checkObject('checkpoint', 'standardisation', value);
-  return { inputs: read(value.inputs), values: value.values === null ? null : read(value.values) };
 }
 
 /** Refuses data whose sizes are not those of the network. */
