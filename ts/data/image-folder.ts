@@ -216,7 +216,7 @@ export class ImageFolder {
    * At most `prefetch` + 1 batches are in memory. Batches are the sampler's, in its order, without files that are broken;
    * a batch with nothing left is passed over. 'standardised' needs `channels` here: a stream cannot fit them first.
    *
-   * @param prefetch batches decoded ahead. Default 1.
+   * @param options prefetch: batches decoded ahead, default 1; signal: stops with DeepHessianError 'aborted'
    */
   async *batches(
     sampler: BatchSampler,
