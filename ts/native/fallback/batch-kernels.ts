@@ -9,6 +9,16 @@ import { getrfCore, getrsCore } from './lu.js';
 import { checkPivots, multiply, rankUpdate, triangular, square, rightSides } from './problems.js';
 import type { Kernels } from '../kernels.js';
 
+/** Factors all matrices of a batch; the first code that is not 0, for one that fails does not stop the others. */
+function firstFailure(count: number, factor: (t: number) => number): number {
+  let first = 0;
+  for (let t = 0; t < count; t++) {
+    const info = factor(t);
+    if (first === 0) first = info;
+  }
+  return first;
+}
+
 export const batchKernels: Pick<
   Kernels,
   | 'gemmBatch'
@@ -97,12 +107,7 @@ export const batchKernels: Pick<
 
   potrfBatch(uplo, n, a, aOffset, lda, strideA, count) {
     apart('potrfBatch', square('potrfBatch', uplo, n, a, aOffset, lda, strideA, count));
-    let first = 0;
-    for (let t = 0; t < count; t++) {
-      const info = potrfCore(uplo, n, a, aOffset + t * strideA, lda);
-      if (first === 0) first = info;
-    }
-    return first;
+    return firstFailure(count, (t) => potrfCore(uplo, n, a, aOffset + t * strideA, lda));
   },
 
   potrsBatch(uplo, n, nrhs, a, aOffset, lda, strideA, b, bOffset, ldb, strideB, count) {
@@ -118,12 +123,9 @@ export const batchKernels: Pick<
     const exchanges = vector('sytrfBatch', 'pivots', pivots, pivotsOffset, n, stridePivots, count);
     apart('sytrfBatch', block);
     apart('sytrfBatch', exchanges, block);
-    let first = 0;
-    for (let t = 0; t < count; t++) {
-      const info = sytrfCore(uplo, n, a, aOffset + t * strideA, lda, pivots, pivotsOffset + t * stridePivots);
-      if (first === 0) first = info;
-    }
-    return first;
+    return firstFailure(count, (t) =>
+      sytrfCore(uplo, n, a, aOffset + t * strideA, lda, pivots, pivotsOffset + t * stridePivots),
+    );
   },
 
   sytrsBatch(
@@ -173,12 +175,9 @@ export const batchKernels: Pick<
     const exchanges = vector('getrfBatch', 'pivots', pivots, pivotsOffset, Math.min(m, n), stridePivots, count);
     apart('getrfBatch', block);
     apart('getrfBatch', exchanges, block);
-    let first = 0;
-    for (let t = 0; t < count; t++) {
-      const info = getrfCore(m, n, a, aOffset + t * strideA, lda, pivots, pivotsOffset + t * stridePivots);
-      if (first === 0) first = info;
-    }
-    return first;
+    return firstFailure(count, (t) =>
+      getrfCore(m, n, a, aOffset + t * strideA, lda, pivots, pivotsOffset + t * stridePivots),
+    );
   },
 
   getrsBatch(
