@@ -52,6 +52,31 @@ describe('weights as safetensors', () => {
     expect(metadata).to.include({ layers: 'dense,residual,dense', activations: 'tanh,tanh,identity', loss: 'mse' });
   });
 
+  it('are refused by a network of the same sizes that computes something else, if the file knows', async () => {
+    const path = join(folder.path(), 'function.safetensors');
+    const tensors = await writeWeights(path, network, params);
+    const like = (activation: 'sine' | 'tanh', type: 'dense' | 'residual', loss: 'mse' | 'cross-entropy'): Network =>
+      new Network({
+        inputs: 3,
+        loss,
+        layers: [
+          { type: 'dense', units: 4, activation },
+          { type, units: 4, activation: 'tanh', bias: false },
+          { type: 'dense', units: 2, activation: 'identity' },
+        ],
+      });
+    const other = await rejection(readWeights(path, like('sine', 'residual', 'mse')));
+    expect(other.code).to.equal('bad-file');
+    expect(other.message).to.match(/activations sine,tanh,identity, found those of one with tanh,tanh,identity/);
+    expect((await rejection(readWeights(path, like('tanh', 'dense', 'mse')))).message).to.match(
+      /layers dense,dense,dense/,
+    );
+    // Another loss is another task for the same function.
+    expect([...(await readWeights(path, like('tanh', 'residual', 'cross-entropy')))]).to.deep.equal([...params]);
+    await writeSafetensors(path, tensors);
+    expect([...(await readWeights(path, like('sine', 'dense', 'mse')))]).to.deep.equal([...params]);
+  });
+
   it('are rounded to float32 on request, and never to infinity', async () => {
     const path = join(folder.path(), 'single.safetensors');
     await writeWeights(path, network, params, { dtype: 'F32' });

@@ -25,6 +25,13 @@ function linearShapes(operation: string, network: Network): LinearShape[] {
   });
 }
 
+/** What the weights alone do not say of the function: kinds of layers and activations, as the file's metadata has them. */
+function functionOf(network: Network): { layers: string; activations: string } {
+  const kinds = network.layers.map((layer) => (layer.kind === 'affine' && layer.residual ? 'residual' : 'dense'));
+  const activations = network.layers.map((layer) => (layer.kind === 'affine' ? layer.activation : ''));
+  return { layers: kinds.join(','), activations: activations.join(',') };
+}
+
 /** How the tensors of a file are named; null where the numbers are not evenly spaced from 0 under one prefix. */
 export function tensorNames(tensors: ReadonlyMap<string, Tensor>): Required<TensorNames> | null {
   const numbers: number[] = [];
@@ -63,24 +70,30 @@ export async function writeWeights(
 ): Promise<Map<string, Tensor>> {
   const { dtype = 'F64', ...names } = options;
   const tensors = parametersToTensors(linearShapes('writeWeights', network), params, names);
-  const residual = network.layers.map((layer) => (layer.kind === 'affine' && layer.residual ? 'residual' : 'dense'));
-  const activation = network.layers.map((layer) => (layer.kind === 'affine' ? layer.activation : ''));
   await writeSafetensors(path, tensors, {
     dtype,
-    metadata: { format: 'pt', layers: residual.join(','), activations: activation.join(','), loss: network.loss },
+    metadata: { format: 'pt', ...functionOf(network), loss: network.loss },
   });
   return tensors;
 }
 
 /**
  * Reads the parameters [P] of a network from safetensors, whatever the tensors' prefix and spacing; every tensor must be
- * there, in its shape, and none may be left over.
+ * there, in its shape, and none may be left over. A file of {@link writeWeights} says of which layers and activations its
+ * network is, and is refused for others; files of PyTorch do not say.
  *
  * @throws DeepHessianError 'io' or 'bad-file' naming file and tensor, 'unsupported' for custom layers
  */
 export async function readWeights(path: string, network: Network): Promise<Float64Array> {
   const shapes = linearShapes('readWeights', network);
-  const { tensors } = await readSafetensors(path);
+  const { tensors, metadata } = await readSafetensors(path);
+  for (const [name, expected] of Object.entries(functionOf(network))) {
+    const found = metadata[name];
+    // A file of as many layers of other sizes has more to say: its tensors do.
+    if (found === undefined || found === expected || found.split(',').length !== shapes.length) continue;
+    const message = `${path}: expected weights of a network with ${name} ${expected}, found those of one with ${found}`;
+    throw new DeepHessianError('bad-file', message, { path, expected, found });
+  }
   try {
     return tensorsToParameters(shapes, tensors, tensorNames(tensors) ?? {});
   } catch (error) {
