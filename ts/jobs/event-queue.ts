@@ -9,7 +9,8 @@ export type WhenFull = 'wait' | 'drop';
 
 export class EventQueue<T> implements AsyncIterableIterator<T> {
   private readonly entries: T[] = [];
-  private waiting: { resolve: (result: IteratorResult<T>) => void; reject: (error: Error) => void } | null = null;
+  /** Calls of `next` that no entry has met yet, in their order; there are no entries while there are any. */
+  private readonly waiting: { resolve: (result: IteratorResult<T>) => void; reject: (error: Error) => void }[] = [];
   private ended: { error: Error | null } | null = null;
   private droppedCount = 0;
 
@@ -44,12 +45,8 @@ export class EventQueue<T> implements AsyncIterableIterator<T> {
 
   push(entry: T): void {
     if (this.ended !== null) return;
-    if (this.waiting !== null) {
-      const { resolve } = this.waiting;
-      this.waiting = null;
-      resolve({ value: entry, done: false });
-      return;
-    }
+    const first = this.waiting.shift();
+    if (first !== undefined) return first.resolve({ value: entry, done: false });
     this.entries.push(entry);
     if (this.whenFull === 'drop' && this.entries.length > this.capacity) {
       const oldest = this.entries.findIndex(this.mayMiss);
@@ -64,12 +61,13 @@ export class EventQueue<T> implements AsyncIterableIterator<T> {
   end(error: Error | null = null): void {
     if (this.ended !== null) return;
     this.ended = { error };
-    if (this.waiting !== null) {
-      const { resolve, reject } = this.waiting;
-      this.waiting = null;
+    this.onFirst = null;
+    for (const { resolve, reject } of this.waiting.splice(0)) {
+      // The error is told once.
+      const told = this.ended.error;
       this.ended.error = null;
-      if (error === null) resolve({ value: undefined, done: true });
-      else reject(error);
+      if (told === null) resolve({ value: undefined, done: true });
+      else reject(told);
     }
     this.onRoom();
   }
@@ -93,7 +91,7 @@ export class EventQueue<T> implements AsyncIterableIterator<T> {
       return { value: undefined, done: true };
     }
     return new Promise((resolve, reject) => {
-      this.waiting = { resolve, reject };
+      this.waiting.push({ resolve, reject });
     });
   }
 

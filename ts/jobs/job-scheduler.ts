@@ -54,6 +54,11 @@ export class JobScheduler {
     return [...this.line];
   }
 
+  /** @internal whether `close` has been called */
+  get isClosed(): boolean {
+    return this.closed;
+  }
+
   /** @internal for tests of lost threads */
   get workers(): WorkerPool {
     return this.pool;
@@ -91,6 +96,8 @@ export class JobScheduler {
   private dispatch(): void {
     while (this.line.length > 0 && this.active.size < this.concurrency && !this.closed) {
       const job = this.line[0];
+      // Resumed by somebody who heard how it ended, before it has given back what it took: it is about to.
+      if (this.active.has(job)) return;
       if (!this.memory.tryTake(job.memory)) return;
       this.line.shift();
       this.active.add(job);

@@ -120,6 +120,14 @@ export class TrainingJob extends EventEmitter<JobEvents> implements AsyncIterabl
 
   private current: JobState = 'new';
   private resumes: boolean;
+  /** whether the folder held no run when this job's first thread was started: what is there since is this job's */
+  private vacant = false;
+  /** whether `resume` was called while the job was stopping */
+  private again = false;
+  /** the end of the present stay in a thread */
+  private stay: Promise<void> = Promise.resolve();
+  private readonly signal: AbortSignal | undefined;
+  private readonly onSignal = (): void => void this.abort();
   private task: Task | null = null;
   private intent: 'pause' | 'abort' | null = null;
   private facts_: RunFacts | null = null;
@@ -161,8 +169,9 @@ export class TrainingJob extends EventEmitter<JobEvents> implements AsyncIterabl
     this.estimate = memory === undefined ? estimateMemory(this.config) : null;
     this.memory = memory ?? this.estimate!.total;
     this.scheduler = scheduler;
+    this.signal = signal;
     if (signal?.aborted) this.current = 'aborted';
-    else signal?.addEventListener('abort', () => void this.abort(), { once: true });
+    else signal?.addEventListener('abort', this.onSignal);
   }
 
   /** The state now. */
@@ -208,13 +217,25 @@ export class TrainingJob extends EventEmitter<JobEvents> implements AsyncIterabl
     } else if (this.current === 'running') await this.stop('pause');
   }
 
-  /** Puts a job that is paused, cancelled or failed in line again; it goes on from its checkpoint. */
+  /**
+   * Puts a job that is paused, cancelled or failed in line again, or one that is being stopped as soon as it has; it goes
+   * on from its checkpoint.
+   */
   resume(): this {
-    if (this.current === 'paused' || this.current === 'aborted' || this.current === 'failed') {
-      this.resumes = true;
+    if (this.current === 'running') this.again = this.intent !== null;
+    else if (this.current === 'paused' || this.current === 'aborted' || this.current === 'failed') {
+      // A folder that held somebody else's run is refused again.
+      this.resumes ||= this.vacant;
+      const { error_: error, end_: end } = this;
       this.error_ = null;
       this.end_ = null;
-      this.enqueue();
+      try {
+        this.enqueue();
+      } catch (refusal) {
+        this.error_ = error;
+        this.end_ = end;
+        throw refusal;
+      }
     }
     return this;
   }
@@ -283,14 +304,22 @@ export class TrainingJob extends EventEmitter<JobEvents> implements AsyncIterabl
   /** @internal called by the scheduler: runs in a thread of `pool`; resolves when it holds neither thread nor memory */
   async execute(pool: WorkerPool): Promise<void> {
     this.intent = null;
+    this.again = false;
     this.held = 0;
+    let leave = (): void => undefined;
+    this.stay = new Promise((resolve) => {
+      leave = resolve;
+    });
+    if (!this.resumes) this.vacant = !existsSync(join(this.folder, 'config.json'));
     const task: TrainingTask = { settings: this.config, folder: this.folder, resume: this.resumes, window };
     let failure: Error | null = null;
     let end: EndRecord | null = null;
     try {
+      this.become('running');
       const running = pool.start('runTraining', task);
       this.task = running;
-      this.become('running');
+      // Who heard of the new state may have asked for a stop already.
+      if (this.intent !== null) running.port.postMessage({ stop: true });
       running.port.on('message', (message: TrainingMessage) => {
         if (message.type === 'started') {
           this.facts_ = message.facts;
@@ -299,9 +328,9 @@ export class TrainingJob extends EventEmitter<JobEvents> implements AsyncIterabl
         } else if (message.type === 'failed') failure = unpackError(message.error);
         else {
           for (const record of message.records) {
+            // The end of a session that was only paused is no end of the job: known when it has left.
             if (record.type === 'end') end = record;
-            // The end of a session that was only paused is no end of the job.
-            if (record.type !== 'end' || this.intent !== 'pause' || record.reason !== 'aborted') this.publish(record);
+            else this.publish(record);
           }
           this.held += message.records.length;
           this.acknowledge();
@@ -316,7 +345,11 @@ export class TrainingJob extends EventEmitter<JobEvents> implements AsyncIterabl
     } finally {
       this.task = null;
     }
-    this.settle(failure, end);
+    try {
+      this.settle(failure, end);
+    } finally {
+      leave();
+    }
   }
 
   private settle(failure: Error | null, end: EndRecord | null): void {
@@ -325,9 +358,13 @@ export class TrainingJob extends EventEmitter<JobEvents> implements AsyncIterabl
       this.become('failed');
       this.emit('failed', failure);
       this.endQueues(failure);
-    } else if (end?.reason === 'aborted' && this.intent === 'pause') this.become('paused');
-    else {
+    } else if (end?.reason === 'aborted' && (this.intent === 'pause' || this.again)) {
+      this.become('paused');
+      // A scheduler that is closing leaves the job paused.
+      if (this.again && this.current === 'paused' && !this.scheduler.isClosed) this.resume();
+    } else {
       this.end_ = end;
+      if (end !== null) this.publish(end);
       this.become(end?.reason === 'aborted' ? 'aborted' : 'finished');
       this.endQueues(null);
     }
@@ -360,19 +397,24 @@ export class TrainingJob extends EventEmitter<JobEvents> implements AsyncIterabl
   }
 
   private async stop(intent: 'pause' | 'abort'): Promise<void> {
-    // Cancelling outranks pausing.
-    if (this.intent !== 'abort') this.intent = intent;
+    // Cancelling outranks pausing, unless the job was to go on in between.
+    if (this.intent !== 'abort' || this.again) this.intent = intent;
+    this.again = false;
     this.task?.port.postMessage({ stop: true });
-    while (this.current === 'running') await new Promise<void>((resolve) => this.once('state', () => resolve()));
+    await this.stay;
   }
 
   private enqueue(): void {
     this.scheduler.add(this);
+    if (this.signal?.aborted === false) this.signal.addEventListener('abort', this.onSignal);
   }
 
   /** @internal */
   become(state: JobState): void {
     this.current = state;
+    // A signal that outlives its jobs, such as that of a server's end, does not hold them.
+    if (state === 'finished' || state === 'aborted' || state === 'failed')
+      this.signal?.removeEventListener('abort', this.onSignal);
     this.emit('state', state);
   }
 }
