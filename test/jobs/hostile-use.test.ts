@@ -20,12 +20,10 @@ describe('jobs under hostile use', function () {
 
   const make = (name: string, config: Record<string, unknown>, options: TrainingJobOptions = {}): TrainingJob =>
     new TrainingJob({ ...small, ...config }, { folder: folder(name), scheduler, ...options });
-  const idle = (): void =>
-    expect([scheduler.running.length, scheduler.queued.length, scheduler.memory.free]).to.deep.equal([
-      0,
-      0,
-      scheduler.memory.total,
-    ]);
+  const idle = (): void => {
+    const counts = [scheduler.running.length, scheduler.queued.length, scheduler.memory.free];
+    expect(counts).to.deep.equal([0, 0, scheduler.memory.total]);
+  };
 
   it('pause, resume and abort in any order, never awaited: the last word counts and the bits stay', async () => {
     const config = { steps: 2000, 'checkpoint-every': 1000 };
