@@ -70,7 +70,7 @@ export function sharedCudaDevice(): CudaDevice {
   return (shared ??= openCudaDevice());
 }
 
-/** Closes the process's card; its buffers end with it. The next {@link sharedCudaDevice} opens it again. */
+/** Closes the process's card; its buffers end with it. The next use of device 'cuda' opens it again. */
 export function closeSharedCudaDevice(): void {
   shared?.dispose();
   shared = null;

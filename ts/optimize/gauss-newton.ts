@@ -30,7 +30,6 @@
 import {
   checkBoolean,
   checkInteger,
-  checkKeys,
   checkNonNegative,
   checkObject,
   checkOneOf,
@@ -54,6 +53,7 @@ import {
 } from '../inverse/index.js';
 import { kernels } from '../native/index.js';
 import type { Batch } from '../network/index.js';
+import { checkBelow, checkDampingBounds, settingsOf } from './option-checks.js';
 import { stateNumber, stateVector, type Optimizer, type OptimizerState, type StepReport } from './optimizer.js';
 
 export const dampingControls = ['search', 'gain-ratio'] as const;
@@ -111,12 +111,11 @@ const defaults: Omit<Settings, 'control' | 'decrease' | 'geodesic'> = {
   device: 'cpu',
 };
 
-/** Fills what was not given. */
-function withDefaults(given: GaussNewtonOptions, leastSquares: boolean): Settings {
-  const control = given.control ?? (leastSquares ? 'gain-ratio' : 'search');
+/** The defaults under a loss and, where it is given, a control. */
+function defaultsFor(leastSquares: boolean, given: DampingControl | undefined): Settings {
+  const control = given ?? (leastSquares ? 'gain-ratio' : 'search');
   const geodesic = leastSquares && control === 'gain-ratio';
-  const set = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
-  return { ...defaults, control, decrease: leastSquares ? 0.3 : 0.5, geodesic, ...set };
+  return { ...defaults, control, decrease: leastSquares ? 0.3 : 0.5, geodesic };
 }
 
 class GaussNewton implements Optimizer {
@@ -465,23 +464,15 @@ class BlockSolver implements Solver {
 export function createGaussNewton(network: Network, options: GaussNewtonOptions = {}): Optimizer {
   const operation = 'createGaussNewton';
   checkObject(operation, 'options', options);
-  const settings = withDefaults(options, network.loss === 'mse');
-  checkKeys(operation, 'options', options, Object.keys(withDefaults({}, true)));
+  const settings = settingsOf(operation, options, defaultsFor(network.loss === 'mse', options.control));
   checkOneOf(operation, 'control', settings.control, dampingControls);
   checkOneOf(operation, 'precision', settings.precision, ['float64', 'mixed'] as const);
-  for (const name of [
-    'damping',
-    'maxStepSeconds',
-    'searchFactor',
-    'decrease',
-    'increase',
-    'minimumDamping',
-    'maximumDamping',
-  ] as const) {
+  checkDampingBounds(operation, settings);
+  for (const name of ['maxStepSeconds', 'searchFactor', 'decrease', 'increase'] as const) {
     checkPositive(operation, name, settings[name]);
   }
   checkNonNegative(operation, 'accept', settings.accept);
-  checkNonNegative(operation, 'momentum', settings.momentum);
+  checkBelow(operation, 'momentum', settings.momentum, 1);
   checkInteger(operation, 'maxTrials', settings.maxTrials, 1, 1000);
   checkBoolean(operation, 'geodesic', settings.geodesic);
   if (settings.precision === 'mixed' && network.layers.every((layer) => layer.kind === 'affine')) {
@@ -495,15 +486,6 @@ export function createGaussNewton(network: Network, options: GaussNewtonOptions 
   if (settings.decrease >= 1) failRange(operation, 'decrease', 'a number from 0 to 1 (exclusive)', settings.decrease);
   if (settings.searchFactor <= 1) failRange(operation, 'searchFactor', 'a number > 1', settings.searchFactor);
   if (settings.increase <= 1) failRange(operation, 'increase', 'a number > 1', settings.increase);
-  if (settings.momentum >= 1) failRange(operation, 'momentum', 'a number in [0, 1)', settings.momentum);
-  if (settings.minimumDamping > settings.maximumDamping) {
-    failRange(
-      operation,
-      'minimumDamping',
-      `a number <= maximumDamping (${settings.maximumDamping})`,
-      settings.minimumDamping,
-    );
-  }
   if (typeof settings.device !== 'object') checkOneOf(operation, 'device', settings.device, deviceNames);
   if (settings.device !== 'cpu' && settings.device !== 'auto') {
     // Now, not at the first step: a card that is not there, and layers that need the CPU.

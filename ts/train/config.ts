@@ -81,18 +81,27 @@ export const runOptions: readonly RunOption[] = [
     default: 'error',
     data: ['csv'],
   }),
-  option('Data', 'points', 'integer', 'generated data: number of samples', {
+  option('Data', 'points', 'integer', 'generated data: number of samples (default: the own number of the set)', {
     minimum: 2,
     maximum: 1e8,
     data: generatedNames,
   }),
-  option('Data', 'noise', 'number', 'generated data: deviation of the noise', { minimum: 0, data: generatedNames }),
-  option('Data', 'limit', 'integer', 'use at most this many samples of each set', { minimum: 1 }),
-  option('Data', 'image-size', 'integer', 'images: resize to this many pixels a side', {
-    minimum: 1,
-    maximum: 4096,
-    data: imageNames,
+  option('Data', 'noise', 'number', 'generated data: deviation of the noise (default: the own one of the set)', {
+    minimum: 0,
+    data: generatedNames,
   }),
+  option('Data', 'limit', 'integer', 'use at most this many samples of each set (default: all)', { minimum: 1 }),
+  option(
+    'Data',
+    'image-size',
+    'integer',
+    'images: resize to this many pixels a side (default: 64 for images, else as they are)',
+    {
+      minimum: 1,
+      maximum: 4096,
+      data: imageNames,
+    },
+  ),
   option('Data', 'grey', 'boolean', 'images: one grey channel', { default: false, data: imageNames }),
   option('Data', 'normalise', 'choice', 'images: pixels in [0, 1], or mean 0 and deviation 1 by channel', {
     choices: ['unit', 'standardised'],
