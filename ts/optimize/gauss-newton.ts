@@ -464,7 +464,8 @@ class BlockSolver implements Solver {
 export function createGaussNewton(network: Network, options: GaussNewtonOptions = {}): Optimizer {
   const operation = 'createGaussNewton';
   checkObject(operation, 'options', options);
-  const settings = settingsOf(operation, options, defaultsFor(network.loss === 'mse', options.control));
+  const { control } = options as GaussNewtonOptions;
+  const settings = settingsOf(operation, options, defaultsFor(network.loss === 'mse', control));
   checkOneOf(operation, 'control', settings.control, dampingControls);
   checkOneOf(operation, 'precision', settings.precision, ['float64', 'mixed'] as const);
   checkDampingBounds(operation, settings);
