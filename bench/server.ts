@@ -2,12 +2,12 @@
  * Living in a server, with machine facts: `npm run bench:server`, or `npm run bench:server -- --jobs 1000 --seconds 5`.
  *
  *     delay        the event loop's delay while N jobs train: nothing else runs in this thread
- *     throughput   steps a second of k = 1..4 jobs together, against one
+ *     throughput   steps a second of k = 1..4 jobs together, against one, and what the main thread and V8's helpers take
  *     leak         memory over many short jobs, one after another in k threads
  *     kills        a job killed at random moments: the same bits at the end
  *
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
@@ -46,16 +46,17 @@ const quick = (more: Record<string, unknown>): Record<string, unknown> => ({
   ...more,
 });
 
-/** Starts `count` jobs and waits until all of them step. */
+/** Starts `count` jobs and waits until all of them have taken `steps` steps. */
 async function startJobs(
   scheduler: JobScheduler,
   count: number,
   config: Record<string, unknown>,
+  steps = 0,
 ): Promise<TrainingJob[]> {
   const jobs = Array.from({ length: count }, (_, seed) =>
     new TrainingJob({ seed, ...config }, { folder: folder(), scheduler, memory: 1 }).start(),
   );
-  while (jobs.some((job) => job.latest === null)) {
+  while (jobs.some((job) => job.latest === null || job.latest.step < steps)) {
     for (const job of jobs) if (job.error !== null) throw job.error;
     await sleep(10);
   }
@@ -85,6 +86,20 @@ async function delay(): Promise<void> {
   }
 }
 
+/** Processor milliseconds of every thread of this process so far, by its id; empty elsewhere than on Linux. */
+function threadTimes(): Map<string, number> {
+  const times = new Map<string, number>();
+  if (!existsSync('/proc/self/task')) return times;
+  for (const id of readdirSync('/proc/self/task')) {
+    try {
+      times.set(id, Number(readFileSync(`/proc/self/task/${id}/schedstat`, 'utf8').split(' ')[0]) / 1e6);
+    } catch {
+      // it has just ended
+    }
+  }
+  return times;
+}
+
 interface Rate {
   /** steps a second of all jobs together */
   steps: number;
@@ -92,19 +107,38 @@ interface Rate {
   processors: number;
   /** processor milliseconds a step: grows when jobs stand in each other's way, whatever else the machine does */
   cost: number;
+  /** of that, the main thread; NaN where threads cannot be told apart */
+  main: number;
+  /** of that, V8's compiler and garbage collector and the file system: all threads but the main and the training ones */
+  helpers: number;
 }
+
+/** Steps not measured: V8 compiles during the first seconds of a thread, in others, a tenth of all that is done. */
+const warmUp = 300;
+/** Steps after the measured ones: who is first goes on beside the others, and the spectrum at the end is not measured. */
+const margin = 100;
 
 /** `count` copies of one run together, each of `steps` steps: the same work a job, however many there are. */
 async function rate(count: number, steps: number): Promise<Rate> {
   const scheduler = new JobScheduler({ concurrency: count });
-  const jobs = await startJobs(scheduler, count, standard({ steps, seed: 1 }));
+  const jobs = await startJobs(scheduler, count, standard({ steps: warmUp + steps + margin, seed: 1 }), warmUp);
   const taken = (): number => jobs.reduce((sum, job) => sum + job.latest!.step, 0);
-  const [start, before, used] = [performance.now(), taken(), process.cpuUsage()];
+  const [start, before, used, threads] = [performance.now(), taken(), process.cpuUsage(), threadTimes()];
+  while (jobs.some((job) => job.state === 'running' && job.latest!.step < warmUp + steps)) await sleep(20);
+  const [elapsed, done, cpu] = [performance.now() - start, taken() - before, process.cpuUsage(used)];
+  const spent = [...threadTimes()].map(([id, time]): [string, number] => [id, time - (threads.get(id) ?? 0)]);
+  const others = spent.filter(([id]) => id !== String(process.pid)).map(([, time]) => time);
+  const helpers = others.sort((a, b) => b - a).slice(count);
   await Promise.all(jobs.map((job) => job.result()));
-  const [elapsed, done, cpu] = [performance.now() - start, count * steps - before, process.cpuUsage(used)];
   await scheduler.close();
   const busy = (cpu.user + cpu.system) / 1000;
-  return { steps: (1000 * done) / elapsed, processors: busy / elapsed, cost: busy / done };
+  return {
+    steps: (1000 * done) / elapsed,
+    processors: busy / elapsed,
+    cost: busy / done,
+    main: (spent.find(([id]) => id === String(process.pid))?.[1] ?? NaN) / done,
+    helpers: spent.length === 0 ? NaN : helpers.reduce((sum, time) => sum + time, 0) / done,
+  };
 }
 
 async function throughput(): Promise<void> {
@@ -115,10 +149,11 @@ async function throughput(): Promise<void> {
   for (const k of [1, 2, 3, 4, 1]) rates.push([k, await rate(k, steps)]);
   const one = (rates[0][1].steps + rates[4][1].steps) / 2;
   const cost = Math.min(rates[0][1].cost, rates[4][1].cost);
-  for (const [k, { steps, processors, cost: own }] of rates) {
+  for (const [k, { steps, processors, cost: own, main, helpers }] of rates) {
     console.log(
       `  k = ${k}: ${steps.toFixed(1)} steps/s, ${(steps / one).toFixed(2)} times one; ` +
-        `${processors.toFixed(2)} processors, ${own.toFixed(2)} ms of processor time a step (${(own / cost).toFixed(2)})`,
+        `${processors.toFixed(2)} processors, ${own.toFixed(2)} ms of processor time a step (${(own / cost).toFixed(2)}), ` +
+        `${main.toFixed(3)} ms of it the main thread, ${helpers.toFixed(3)} ms helper threads`,
     );
   }
   if (availableParallelism() >= 2) {
