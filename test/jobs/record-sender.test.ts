@@ -59,7 +59,7 @@ describe('record sender', () => {
 
   it('lets records of slow steps, evaluations and the end go at once', () => {
     for (const n of [1, 2, 3]) {
-      clock += 10;
+      clock += 25;
       sender.add(step(n));
     }
     expect(steps()).to.deep.equal([[1], [2], [3]]);

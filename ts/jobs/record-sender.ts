@@ -10,7 +10,7 @@ import type { TrainEvent } from '../train/trainer.js';
 /** Longest that a record waits for others, milliseconds. */
 const gather = 40;
 /** Records that are further apart than this, milliseconds, do not wait. */
-const close = 10;
+const close = 25;
 
 export class RecordSender {
   private waiting: TrainEvent[] = [];
