@@ -171,7 +171,10 @@ describe('checkpoint', () => {
   });
 
   it('says which file cannot be read', () => {
-    expect(() => readCheckpoint(join(folder.path(), 'missing'))).to.throw(DeepHessianError, /reading .*missing failed: ENOENT/);
+    expect(() => readCheckpoint(join(folder.path(), 'missing'))).to.throw(
+      DeepHessianError,
+      /reading .*missing failed: ENOENT/,
+    );
     const path = join(folder.path(), 'short');
     writeFileSync(path, 'x');
     expect(() => readCheckpoint(path)).to.throw(DeepHessianError, /short: not a usable checkpoint/);
