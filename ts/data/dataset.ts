@@ -190,6 +190,16 @@ export function take(dataset: Dataset, count: number): Dataset {
   };
 }
 
+/** `count` samples spread evenly over the set, at most all of them, as a batch. */
+export function evenChoice(dataset: Dataset, count: number): DataBatch {
+  const { samples } = dataset;
+  const kept = Math.min(count, samples);
+  return gather(
+    dataset,
+    Int32Array.from({ length: kept }, (_, i) => Math.floor((i * samples) / kept)),
+  );
+}
+
 /**
  * Copies the rows `indices` into a batch.
  *

@@ -6,7 +6,7 @@
  */
 import { firstNonFinite } from '../checks.js';
 import { eigenvalues } from '../curvature/eigenvalues.js';
-import { gather, type Dataset } from '../data/dataset.js';
+import { evenChoice, type Dataset } from '../data/dataset.js';
 import type { Network } from '../derivatives/network.js';
 import { networkTargets, predictClasses } from './evaluation.js';
 
@@ -111,8 +111,7 @@ export function endSpectrum(network: Network, params: Float64Array, train: Datas
   const P = network.parameterCount;
   if (P > spectrumOrder) return null;
   const samples = Math.min(train.samples, Math.max(100, Math.floor(spectrumWork / P ** 2)));
-  const rows = Int32Array.from({ length: samples }, (_, i) => Math.floor((i * train.samples) / samples));
-  const { inputs, targets } = gather(train, rows);
+  const { inputs, targets } = evenChoice(train, samples);
   const { values } = eigenvalues(network.linearize(params, { inputs, targets: networkTargets(network, targets) }));
   // Weyl: rounding moves an eigenvalue by a small multiple of the norm.
   const bound = P * Number.EPSILON * Math.max(Math.abs(values[0]), Math.abs(values[P - 1]));

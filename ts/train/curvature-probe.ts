@@ -7,7 +7,7 @@
  */
 import { firstNonFinite } from '../checks.js';
 import { SpectrumSlicer } from '../curvature/spectrum-slicer.js';
-import { gather, type Dataset } from '../data/dataset.js';
+import { evenChoice, type Dataset } from '../data/dataset.js';
 import type { Network } from '../derivatives/network.js';
 import { DeepHessianError } from '../errors.js';
 import { estimateCosts } from '../inverse/index.js';
@@ -74,8 +74,7 @@ export class CurvatureProbe {
     private readonly samples: number,
     private readonly share: number,
   ) {
-    const rows = Int32Array.from({ length: samples }, (_, i) => Math.floor((i * train.samples) / samples));
-    const { inputs, targets } = gather(train, rows);
+    const { inputs, targets } = evenChoice(train, samples);
     this.batch = network.batch({ inputs, targets: networkTargets(network, targets) });
   }
 

@@ -14,7 +14,7 @@ import type { Optimizer } from '../optimize/optimizer.js';
 import { createOptimizer } from '../optimize/registry.js';
 import { optimizerSettings, type Settings } from './config.js';
 import { conclude, type Conclusion } from './conclusion.js';
-import { CurvatureProbe, type CurvatureFigures } from './curvature-probe.js';
+import { CurvatureProbe } from './curvature-probe.js';
 import { createEvaluator, networkTargets } from './evaluation.js';
 import { imageSource, openImageStream, type ImageStream } from './image-stream.js';
 import { fixedSource, sampledSource, type BatchSource } from './source.js';
@@ -241,8 +241,8 @@ export interface Experiment {
   optimizer: Optimizer;
   source: BatchSource;
   evaluate: (params: Float64Array, final: boolean) => Evaluations;
-  /** the spectrum along the run; null where it is not wanted or not affordable */
-  curvature: ((params: Float64Array, final: boolean) => CurvatureFigures | null) | null;
+  /** makes what takes the spectrum along a run; null where it is not wanted or not affordable */
+  curvatureProbe: () => CurvatureProbe | null;
   /** predictions on every set and the spectrum, for the end of a run */
   conclude: (params: Float64Array) => Conclusion | null;
   problem: Problem;
@@ -256,14 +256,13 @@ export async function buildExperiment(settings: Settings, problem?: Problem): Pr
   const data = problem ?? (await loadProblem(settings));
   const network = buildNetwork(settings, data.train);
   const train = trainingSamples(settings, data.train);
-  const probe = CurvatureProbe.make(network, train, settings['curvature-share'] as number);
   return {
     network,
     params: await firstParameters(settings, network),
     optimizer: createOptimizer(settings.optimizer as string, network, optimizerSettings(settings), device.device),
     source: buildSource(settings, network, train, data.stream),
     evaluate: buildEvaluator(network, train, data),
-    curvature: probe === null ? null : (params, final) => probe.take(params, final),
+    curvatureProbe: () => CurvatureProbe.make(network, train, settings['curvature-share'] as number),
     conclude: (params) =>
       conclude(network, params, { [trainingName(data)]: train, ...data.heldOut }, data.standardisation?.values ?? null),
     problem: data,

@@ -110,7 +110,8 @@ export class TrainingSession {
    */
   async *run(signal?: AbortSignal): AsyncGenerator<TrainEvent, EndRecord> {
     const { settings, experiment, folder } = this;
-    const { network, params, optimizer, source, evaluate, curvature } = experiment;
+    const { network, params, optimizer, source, evaluate } = experiment;
+    const probe = experiment.curvatureProbe();
     const trainer = new Trainer({
       network,
       params,
@@ -118,7 +119,7 @@ export class TrainingSession {
       source,
       budget: buildBudget(settings),
       evaluate,
-      ...(curvature === null ? {} : { curvature }),
+      ...(probe === null ? {} : { curvature: (at: Float64Array, final: boolean) => probe.take(at, final) }),
       evaluateEverySeconds: settings['evaluate-every'] as number,
       heartbeat: 0.1,
       ...(signal === undefined ? {} : { signal }),
