@@ -3,13 +3,15 @@
  *
  * Sections: fixed-batch, regression, splits, streaming, shallow, precision, saddle. `--seeds N` (default 5), `--scale X` (of time
  * budgets, default 1) shorten a trial run; `--only TEXT` takes the jobs whose name holds the text (`--only 'airfoil, 20 x 10'`);
- * `--no-torch` leaves PyTorch out. The whole takes some nine hours; sections may run side by side, each pinned to a core.
+ * `--no-torch` leaves PyTorch out. The whole takes some nine hours; sections may run side by side, each pinned to a core and with a
+ * record of its own: `--record FILE` keeps every finished run, and a later call with the same file repeats none of them.
  */
 import { parseArgs } from 'node:util';
 import { printMachine, summarizeVerdicts } from './harness.js';
 import { fixedBatchSection } from './training/fixed-batch.js';
 import { precisionSection } from './training/precision.js';
 import { regressionSection } from './training/regression.js';
+import { RunRecord } from './training/record.js';
 import type { BenchOptions } from './training/runs.js';
 import { saddleSection } from './training/saddle.js';
 import { splitsSection } from './training/splits.js';
@@ -31,6 +33,7 @@ const { values, positionals } = parseArgs({
     seeds: { type: 'string', default: '5' },
     scale: { type: 'string', default: '1' },
     only: { type: 'string', default: '' },
+    record: { type: 'string' },
     'no-torch': { type: 'boolean', default: false },
   },
 });
@@ -49,7 +52,13 @@ for (const name of positionals) {
   }
 }
 printMachine();
-const options: BenchOptions = { seeds, scale, torch: values['no-torch'] ? null : TorchPeer.find(), only: values.only };
+const options: BenchOptions = {
+  seeds,
+  scale,
+  torch: values['no-torch'] ? null : TorchPeer.find(),
+  only: values.only,
+  record: values.record === undefined ? null : new RunRecord(values.record),
+};
 for (const [name, section] of Object.entries(sections)) {
   if (positionals.length > 0 && !positionals.includes(name)) continue;
   const start = performance.now();

@@ -77,7 +77,7 @@ export async function fixedBatchSection(options: BenchOptions): Promise<void> {
         'time-budget': time,
         'target-loss': floor,
       };
-      const results = await tournament(base, [...methods, ...firstOrder], options);
+      const results = await tournament(what, base, [...methods, ...firstOrder], options);
       const columns: Column[] = [
         { title: `loss at ${time} s`, value: finalLoss },
         { title: `at ${time / 4} s`, value: (run) => lossAt(run, time / 4) },

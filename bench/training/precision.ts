@@ -37,11 +37,12 @@ export async function precisionSection(options: BenchOptions): Promise<void> {
     const time = seconds * options.scale;
     console.log(`\n  ${what}: mean squared error of ${goal} within ${time} s, ${options.seeds} seeds`);
     const results = await tournament(
+      what,
       { ...settings, 'time-budget': time, 'target-loss': goal },
       [
         { label: 'gauss-newton', optimizer: 'gauss-newton' },
-        { label: 'newton', optimizer: 'newton', optional: true, seeds: 1 },
-        { label: 'lbfgs', optimizer: 'lbfgs', seeds: 1 },
+        { label: 'newton', optimizer: 'newton', optional: true },
+        { label: 'lbfgs', optimizer: 'lbfgs' },
         { label: 'adam', optimizer: 'adam', rates: rates.adam },
       ],
       options,

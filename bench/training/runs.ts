@@ -4,8 +4,9 @@
  * runs on the other seeds. That tuning costs it nothing.
  */
 import { formatTable } from '../../ts/cli/terminal.js';
-import { compare, median, type Contestant, type RunResult } from '../../ts/train/compare.js';
+import { compare, median, planComparison, type Contestant, type RunResult } from '../../ts/train/compare.js';
 import { optimizerNames } from '../../ts/optimize/registry.js';
+import type { RunKey, RunRecord } from './record.js';
 import type { TorchPeer } from './torch.js';
 
 /** What the command line asks for. */
@@ -18,14 +19,14 @@ export interface BenchOptions {
   torch: TorchPeer | null;
   /** jobs whose name holds this text, '' for all */
   only: string;
+  /** finished runs, or null to run everything anew */
+  record: RunRecord | null;
 }
 
 export interface Method extends Contestant {
   label: string;
   /** leave it out without a word where the library does not have the optimizer */
   optional?: boolean;
-  /** at most so many seeds, for a method that takes part for orientation */
-  seeds?: number;
 }
 
 /** A method's runs at its best rate, one a seed. */
@@ -58,69 +59,91 @@ export const firstOrder: readonly Method[] = [
 
 export const seedList = (count: number): number[] => Array.from({ length: count }, (_, i) => i + 1);
 
-/** All runs of a comparison, one printed line each. */
-async function runAll(base: Record<string, unknown>, contestants: Contestant[], seeds: number[]): Promise<RunResult[]> {
-  if (contestants.length === 0 || seeds.length === 0) return [];
-  const runs = compare(base, contestants, seeds);
+/** One run of a problem, its first parameters and batches given by the seed. */
+interface Problem {
+  /** name of the problem */
+  job: string;
+  /** its settings */
+  base: Record<string, unknown>;
+  options: BenchOptions;
+}
+
+/** The run of the key: from the record where that holds it, otherwise measured now. Prints a line. */
+async function recorded(
+  { options, base, job }: Problem,
+  of: Omit<RunKey, 'job' | 'budget'>,
+  measure: () => Promise<Outcome>,
+): Promise<Outcome> {
+  const key = { ...of, job, budget: base['time-budget'] as number };
+  let run = options.record?.find(key);
+  if (run === undefined) {
+    run = await measure();
+    options.record?.add(key, run);
+  }
+  printRun(run);
+  return run;
+}
+
+/** A contestant at all its rates on the given seeds. */
+async function runAll(problem: Problem, contestant: Contestant, seeds: readonly number[]): Promise<Outcome[]> {
+  const runs: Outcome[] = [];
+  for (const { label, rate, seed } of planComparison(problem.base, [contestant], seeds)) {
+    const one = rate === null ? contestant : { ...contestant, rates: [rate] };
+    runs.push(await recorded(problem, { label, rate, seed }, () => runOne(problem.base, one, seed)));
+  }
+  return runs;
+}
+
+async function runOne(base: Record<string, unknown>, contestant: Contestant, seed: number): Promise<Outcome> {
+  const running = compare(base, [contestant], [seed]);
   for (;;) {
-    const next = await runs.next();
-    if (next.done === true) return next.value.runs;
-    const event = next.value;
-    if (event.type === 'run' && event.event.type === 'end') {
-      const { loss, step, seconds, sets } = event.event;
-      printRun({ label: event.label, rate: event.rate, seed: event.seed, loss, steps: step, seconds, sets });
-    } else if (event.type === 'diverged') {
-      console.log(`    ${event.label} ${event.rate ?? ''} seed ${event.seed}: diverged`);
-    }
+    const next = await running.next();
+    if (next.done === true) return next.value.runs[0];
   }
 }
 
-export function printRun(run: Omit<Outcome, 'curve'>): void {
+function printRun(run: Outcome): void {
   const figures = Object.entries(run.sets)
     .flatMap(([set, values]) => Object.entries(values).map(([name, value]) => `${set} ${name} ${value.toPrecision(4)}`))
     .join(', ');
-  console.log(
-    `    ${run.label}${run.rate === null ? '' : ` ${run.rate}`} seed ${run.seed}: ${run.loss.toExponential(2)}, ${run.steps} steps, ${run.seconds.toFixed(1)} s${figures === '' ? '' : ` (${figures})`}`,
-  );
+  const what = `    ${run.label}${run.rate === null ? '' : ` ${run.rate}`} seed ${run.seed}: `;
+  const shown = figures === '' ? '' : ` (${figures})`;
+  const loss = run.loss === Infinity ? 'diverged' : run.loss.toExponential(2);
+  console.log(`${what}${loss}, ${run.steps} steps, ${run.seconds.toFixed(1)} s${shown}`);
 }
 
 /** Every method on every seed, tuned ones at the rate that was best on the first; PyTorch's likewise. */
 export async function tournament(
+  job: string,
   base: Record<string, unknown>,
   methods: readonly Method[],
   options: BenchOptions,
   score: Score = finalLoss,
 ): Promise<MethodResult[]> {
+  const problem: Problem = { job, base, options };
   const seeds = seedList(options.seeds);
   const known = methods.filter((method) => method.optional !== true || optimizerNames.includes(method.optimizer));
   const results: MethodResult[] = [];
   for (const method of known) {
-    const { optional: _, seeds: most = seeds.length, ...contestant } = method;
-    const first = await runAll(base, [contestant], [seeds[0]]);
-    const best = first.reduce((a, b) => (score(b) < score(a) || Number.isNaN(score(a)) ? b : a));
+    const { optional: _, ...contestant } = method;
+    const first = await runAll(problem, contestant, [seeds[0]]);
+    const best = bestOf(first, score);
     noteEdge(method.label, best.rate, method.rates);
     const fixed: Contestant = best.rate === null ? contestant : { ...contestant, rates: [best.rate] };
-    const runs = [best, ...(await runAll(base, [fixed], seeds.slice(1, most)))];
+    const runs = [best, ...(await runAll(problem, fixed, seeds.slice(1)))];
     results.push({ label: method.label, rate: best.rate, runs });
     if (options.torch !== null && contestant.rates !== undefined && /^(sgd|adam)$/.test(method.label)) {
       // The same algorithm in slower steps: its best rate is ours or, for want of steps, the next higher.
       const at = method.rates!.indexOf(best.rate!);
       const tried = method.rates!.slice(Math.max(0, at - 1), at + 1);
-      results.push(
-        await torchRuns(
-          options.torch,
-          { ...base, ...contestant.settings },
-          method.label,
-          contestant,
-          tried,
-          seeds,
-          score,
-        ),
-      );
+      results.push(await torchRuns(options.torch, problem, contestant, tried, seeds, score));
     }
   }
   return results;
 }
+
+const bestOf = (runs: readonly Outcome[], score: Score): Outcome =>
+  runs.reduce((a, b) => (score(b) < score(a) || Number.isNaN(score(a)) ? b : a));
 
 function noteEdge(label: string, rate: number | null, all: readonly number[] = []): void {
   if (rate === null || all.length < 3 || (rate !== all[0] && rate !== all.at(-1))) return;
@@ -130,22 +153,20 @@ function noteEdge(label: string, rate: number | null, all: readonly number[] = [
 /** PyTorch's namesake of a method, at the better of a few rates on the first seed. */
 async function torchRuns(
   torch: TorchPeer,
-  base: Record<string, unknown>,
-  name: string,
-  { optimizer }: Contestant,
+  problem: Problem,
+  { optimizer, settings }: Contestant,
   rates: readonly number[],
   seeds: readonly number[],
   score: Score,
 ): Promise<MethodResult> {
-  const label = `torch ${name}`;
-  const run = async (seed: number, lr: number): Promise<Outcome> => {
-    const outcome = await torch.run({ ...base, optimizer, lr, seed }, label);
-    printRun(outcome);
-    return outcome;
-  };
+  const label = `torch ${optimizer}`;
+  const run = (seed: number, lr: number): Promise<Outcome> =>
+    recorded(problem, { label, rate: lr, seed }, () =>
+      torch.run({ ...problem.base, ...settings, optimizer, lr, seed }, label),
+    );
   const first: Outcome[] = [];
   for (const rate of rates) first.push(await run(seeds[0], rate));
-  const best = first.reduce((a, b) => (score(b) < score(a) || Number.isNaN(score(a)) ? b : a));
+  const best = bestOf(first, score);
   const runs = [best];
   for (const seed of seeds.slice(1)) runs.push(await run(seed, best.rate as number));
   return { label, rate: best.rate, runs };

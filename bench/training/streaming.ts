@@ -2,8 +2,8 @@
  * Streams of shuffled batches on MNIST (14 x 14) and CIFAR-10 (16 x 16 x 3): all methods at equal time, the loss over the whole
  * training set and the accuracy on the test set at the end. The gradient methods take batches of 128. The curvature of a batch says
  * more of the data the larger the batch is, so K-FAC takes 512 and Hessian-free 1024; the cost of an exact factor grows with the
- * cube of batch times classes, so those methods take less. Methods that are known to be far behind on streams run on one seed. Newton
- * in a trust region, minutes a step here, is for full and fixed batches.
+ * cube of batch times classes, so those methods take less. Newton in a trust region, minutes a step here, is for full and fixed
+ * batches.
  */
 import { optimizerNames } from '../../ts/optimize/registry.js';
 import { dataFolder, heading, verdict } from '../harness.js';
@@ -29,15 +29,14 @@ const methods: readonly Method[] = [
     label: 'gauss-newton, momentum',
     optimizer: 'gauss-newton',
     settings: { 'batch-size': 128, momentum: 0.9 },
-    seeds: 1,
   },
   { label: 'gauss-newton, batch 512', optimizer: 'gauss-newton', settings: { 'batch-size': 512 } },
   { label: 'kfac', optimizer: 'kfac', settings: { 'batch-size': 512 }, optional: true },
   { label: 'ekfac', optimizer: 'ekfac', settings: { 'batch-size': 512 }, optional: true },
   { label: 'hessian-free', optimizer: 'hessian-free', settings: { 'batch-size': 1024 }, optional: true },
-  { label: 'damped-newton', optimizer: 'damped-newton', settings: { 'batch-size': 64 }, optional: true, seeds: 1 },
-  { label: 'saddle-free', optimizer: 'saddle-free', settings: { 'batch-size': 256 }, optional: true, seeds: 1 },
-  { label: 'lbfgs, batch 1024', optimizer: 'lbfgs', settings: { 'batch-size': 1024 }, seeds: 1 },
+  { label: 'damped-newton', optimizer: 'damped-newton', settings: { 'batch-size': 64 }, optional: true },
+  { label: 'saddle-free', optimizer: 'saddle-free', settings: { 'batch-size': 256 }, optional: true },
+  { label: 'lbfgs, batch 1024', optimizer: 'lbfgs', settings: { 'batch-size': 1024 } },
 ];
 
 interface Job {
@@ -78,7 +77,8 @@ async function streams(jobs: readonly Job[], options: BenchOptions): Promise<voi
   const left = methods.filter((method) => !optimizerNames.includes(method.optimizer));
   if (left.length > 0) console.log(`not in the library: ${left.map((method) => method.label).join(', ')}`);
   for (const { data, imageSize, layers, hidden } of jobs) {
-    if (!`${data}, ${layers} x ${hidden}`.includes(options.only)) continue;
+    const what = `${data}, ${layers} x ${hidden}`;
+    if (!what.includes(options.only)) continue;
     const folder = dataFolder(data);
     if (folder === null) {
       console.log(`no ${data} data found (set DEEP_HESSIAN_DATA to the folder that holds it): left out`);
@@ -96,7 +96,7 @@ async function streams(jobs: readonly Job[], options: BenchOptions): Promise<voi
       // Evaluations stand off the clock, but a large set makes them the greater part of the wall time.
       'evaluate-every': time,
     };
-    const results = await tournament(base, methods, options, trainLoss);
+    const results = await tournament(what, base, methods, options, trainLoss);
     results.sort((a, b) => medianScore(a, trainLoss) - medianScore(b, trainLoss));
     printTable(results, [
       { title: 'training loss', value: trainLoss, format: (value) => value.toPrecision(3) },
