@@ -70,10 +70,12 @@ while elapsed < job["seconds"]:
     elapsed += time.perf_counter() - start
     steps += 1
     value = loss.item()
+    if not np.isfinite(value):
+        break
     if elapsed >= next_point:
         curve.append({"step": steps - 1, "seconds": elapsed, "loss": value})
         next_point = elapsed + job["seconds"] / 200
-    if not np.isfinite(value) or (not batch and value <= job["target"]):
+    if not batch and value <= job["target"]:
         break
 
 
@@ -84,7 +86,8 @@ def evaluate(inputs, targets):
         result["accuracy"] = (outputs.argmax(1) == targets).double().mean().item()
     else:
         result["rmse"] = ((outputs - targets) ** 2).mean().sqrt().item() * job["scale"]
-    return result
+    # JSON has no infinity: a diverged run says null.
+    return {name: value if np.isfinite(value) else None for name, value in result.items()}
 
 
 with torch.no_grad():
@@ -92,4 +95,4 @@ with torch.no_grad():
     if job["test_inputs"] is not None:
         targets = load("test_targets")
         sets["test"] = evaluate(load("test_inputs"), targets.long() if classes else targets)
-print(json.dumps({"version": torch.__version__, "steps": steps, "seconds": elapsed, "curve": curve, "sets": sets}))
+print(json.dumps({"version": torch.__version__, "steps": steps, "seconds": elapsed, "curve": curve, "sets": sets}, allow_nan=False))

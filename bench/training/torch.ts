@@ -20,7 +20,8 @@ interface Answer {
   steps: number;
   seconds: number;
   curve: { step: number; seconds: number; loss: number }[];
-  sets: Outcome['sets'];
+  /** null where a figure is not finite */
+  sets: Record<string, Record<string, number | null>>;
 }
 
 export class TorchPeer {
@@ -86,12 +87,15 @@ export class TorchPeer {
       });
       if (done.status !== 0) throw new Error(`torch_train.py failed: ${done.stderr.trim().split('\n').at(-1)}`);
       const answer = JSON.parse(done.stdout) as Answer;
-      const { steps, seconds, curve, sets } = answer;
-      const loss = sets.train.loss;
-      return {
-        label, rate: settings.lr as number, seed: settings.seed as number, steps, seconds, curve, sets,
-        loss: Number.isFinite(loss) ? loss : Infinity,
-      }; // prettier-ignore
+      const { steps, seconds, curve } = answer;
+      const sets = Object.fromEntries(
+        Object.entries(answer.sets).map(([set, figures]) => [
+          set,
+          Object.fromEntries(Object.entries(figures).map(([name, figure]) => [name, figure ?? Infinity])),
+        ]),
+      );
+      const { lr, seed } = settings as { lr: number; seed: number };
+      return { label, rate: lr, seed, steps, seconds, curve, sets, loss: sets.train.loss };
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
