@@ -1,8 +1,10 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import sharp from 'sharp';
 import { parseContestants, parseSeeds } from '../../ts/cli/compare.js';
 import { formatNumber, formatSeconds, formatTable } from '../../ts/cli/terminal.js';
+import { kernels } from '../../ts/native/index.js';
 import { temporaryFolder } from '../train/helpers.js';
 import { commandLine, jsonLines } from './helpers.js';
 
@@ -75,6 +77,15 @@ describe('deep-hessian start and compare', () => {
     [['--optimizers', 'adam', '--set', 'adam.damping=1'], /--damping/],
     [['--seeds', '0'], /--seeds/],
     [['--seeds', 'x'], /--seeds/],
+    [['--seeds', '5,'], /--seeds/],
+    // Nothing that is given goes unheeded, and nobody gets another problem than the others.
+    [['--optimizers', 'sgd,adam', '--damping', '5'], /none of the optimizers compared \(sgd, adam\).*--damping/],
+    [['--optimizers', 'adam', '--set', 'adam.hidden-dim=3'], /--hidden-dim: the methods compared share the problem/],
+    [['--optimizers', 'adam', '--set', 'adam.time-budget=3'], /--time-budget/],
+    [['--optimizers', 'adam', '--set', 'adam.lr=3', '--rates', 'adam=1'], /rates to try and --lr exclude each other/],
+    [['--curvature-share', '0.5'], /unknown option '--curvature-share'/],
+    [['--use-hessian'], /unknown option '--use-hessian'/],
+    [['--optimizers', 'adam', '--hidden-dim', '0'], /^error: compare: .*--hidden-dim/],
     [['--seed', '3'], /unknown option '--seed'/],
   ];
   for (const [args, message] of misuse) {
@@ -86,6 +97,63 @@ describe('deep-hessian start and compare', () => {
       expect(existsSync(out)).to.equal(false);
     });
   }
+
+  it('heeds the rate of a configuration file and refuses what a comparison takes from elsewhere', async () => {
+    const config = join(folder.path(), 'run.json');
+    writeFileSync(config, JSON.stringify({ lr: 0.5, steps: 2 }));
+    const out = join(folder.path(), 'rate');
+    const args = ['compare', ...small, '--config', config, '--optimizers', 'adam', '--quiet', '--out', out];
+    expect((await commandLine(...args)).code).to.equal(0);
+    const { runs } = JSON.parse(readFileSync(join(out, 'results.json'), 'utf8')) as { runs: { rate: number }[] };
+    expect(runs.map(({ rate }) => rate)).to.deep.equal([0.5]);
+    for (const given of [{ optimizer: 'adam' }, { seed: 3 }, { 'checkpoint-every': 3 }]) {
+      writeFileSync(config, JSON.stringify(given));
+      const { code, err } = await commandLine(...args);
+      expect(code).to.equal(2);
+      expect(err).to.match(new RegExp(`--${Object.keys(given)[0]} does not belong to a comparison`));
+    }
+  });
+
+  it('uses as many threads as asked', async () => {
+    const before = kernels.setThreads(1);
+    try {
+      const out = join(folder.path(), 'threads');
+      const args = ['--steps', '1', '--optimizers', 'gauss-newton', '--quiet', '--out', out];
+      expect((await commandLine('compare', ...small, '--threads', '2', ...args)).code).to.equal(0);
+      expect(kernels.info().threads).to.equal(2);
+    } finally {
+      kernels.setThreads(before);
+    }
+  });
+
+  it('names image files that were left out, and shows figures of sets of two words', async function () {
+    this.timeout(20000);
+    const images = join(folder.path(), 'images');
+    for (const name of ['a', 'b']) {
+      mkdirSync(join(images, name), { recursive: true });
+      for (const shade of [20, 200]) {
+        const pixels = Buffer.alloc(4 * 4 * 3, shade + (name === 'a' ? 30 : 0));
+        await sharp(pixels, { raw: { width: 4, height: 4, channels: 3 } }).toFile(join(images, name, `${shade}.png`));
+      }
+    }
+    writeFileSync(join(images, 'b', 'broken.png'), 'no image');
+    for (const stream of [[], ['--stream']]) {
+      const out = join(folder.path(), `images${stream.length}`);
+      const {
+        code,
+        out: text,
+        err,
+      } = await commandLine(
+        ...['compare', '--data', 'images', '--data-dir', images, '--image-size', '4', ...stream],
+        ...['--num-layers', '2', '--hidden-dim', '4', '--optimizers', 'adam', '--rates', 'adam=0.1'],
+        ...['--steps', '2', '--quiet', '--out', out],
+      );
+      expect(code, err).to.equal(0);
+      expect(err).to.match(/^warning: left out .*broken\.png: /);
+      expect(err.match(/broken\.png/g)).to.have.length(1);
+      expect(text).to.match(/accuracy\n.*\n.* \d+\.\d%\n/);
+    }
+  });
 
   it('does not write over earlier results', async () => {
     const out = join(folder.path(), 'twice');

@@ -15,7 +15,7 @@ import { addRunFlags, collectSettings, optimizerHelp } from './flags.js';
 import { catchInterrupts } from './interrupt.js';
 import { Progress } from './progress.js';
 import { formatCount, formatNumber, formatSeconds, formatTable, type Terminal } from './terminal.js';
-import { freeRunFolder } from './train.js';
+import { freeRunFolder, reportBroken } from './train.js';
 
 interface CompareFlags {
   optimizers?: string;
@@ -45,7 +45,7 @@ export function addCompareCommands(program: Command, terminal: Terminal, setCode
           ? 'The default job: two spirals through 30 layers, exact second-order steps against tuned SGD and Adam at equal time.'
           : 'Run several optimizers on the same problem at equal time.',
       );
-    addRunFlags(command, ['optimizer', 'seed', 'checkpoint-every', 'lr']);
+    addRunFlags(command, ['optimizer', 'use-hessian', 'seed', 'checkpoint-every', 'curvature-share', 'lr']);
     command
       .optionsGroup('Comparison:')
       .option('--optimizers <names>', 'names with commas between (default: gauss-newton,sgd,adam)')
@@ -68,7 +68,8 @@ export function addCompareCommands(program: Command, terminal: Terminal, setCode
 
 /** "5" -> 1..5, "3,7" -> [3, 7] */
 export function parseSeeds(text: string): number[] {
-  const parts = text.split(',').map((part) => Number(part));
+  // Number('') is 0, which would be a seed.
+  const parts = text.split(',').map((part) => (part.trim() === '' ? NaN : Number(part)));
   for (const part of parts) checkInteger('compare', '--seeds', part, 0, 0xffffffff);
   if (parts.length > 1 || text.includes(',')) return [...new Set(parts)];
   checkInteger('compare', '--seeds', parts[0], 1, 1000);
@@ -145,6 +146,12 @@ async function runComparison(name: 'start' | 'compare', command: Command, termin
         break;
       }
       const event = next.value;
+      if (event.type === 'broken') {
+        // Named even where nothing else is: data that were left out change what the result means.
+        if (flags.json === true) terminal.out(`${JSON.stringify(event)}\n`);
+        reportBroken(terminal, event.files);
+        continue;
+      }
       const title =
         `[${event.index + 1}/${event.total}] ${event.label}${event.rate === null ? '' : ` rate ${formatNumber(event.rate, 2)}`}${seeds.length > 1 ? ` seed ${event.seed}` : ''}`.padEnd(
           30,
@@ -200,17 +207,16 @@ export function comparisonText(result: Comparison): string {
   const { problem, methods, seeds } = result;
   const several = seeds.length > 1;
   const best = Math.min(...methods.map((method) => method.loss.median));
-  const figureNames = [
-    ...new Set(
-      methods.flatMap((method) =>
-        Object.entries(method.sets).flatMap(([set, figures]) =>
-          Object.keys(figures)
-            .filter((figure) => figure !== 'loss')
-            .map((figure) => `${set} ${figure}`),
-        ),
+  // By name in the table; names of sets have blanks of their own ('train sample').
+  const figureNames = new Map(
+    methods.flatMap((method) =>
+      Object.entries(method.sets).flatMap(([set, figures]) =>
+        Object.keys(figures)
+          .filter((figure) => figure !== 'loss')
+          .map((figure): [string, [string, string]] => [`${set} ${figure}`, [set, figure]]),
       ),
     ),
-  ];
+  );
   const rows = methods.map((method) => [
     method.label,
     method.rate === null ? '-' : formatNumber(method.rate, 2),
@@ -219,8 +225,7 @@ export function comparisonText(result: Comparison): string {
     method.loss.median === best ? '1' : formatNumber(method.loss.median / best, 2),
     formatCount(method.steps),
     `${formatNumber(1000 * method.secondsPerStep)} ms`,
-    ...figureNames.map((name) => {
-      const [set, figure] = name.split(' ');
+    ...[...figureNames.values()].map(([set, figure]) => {
       const value = method.sets[set]?.[figure];
       if (value === undefined) return '-';
       return figure === 'accuracy' ? `${(100 * value).toFixed(1)}%` : formatNumber(value);
@@ -234,7 +239,7 @@ export function comparisonText(result: Comparison): string {
     'times best',
     'steps',
     'per step',
-    ...figureNames,
+    ...figureNames.keys(),
   ];
   const seconds = result.settings['time-budget'];
   const tuned = methods.filter((method) => method.rates.length > 1);

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command } from 'commander';
+import type { BrokenImage } from '../data/image-folder.js';
 import { resolveSettings } from '../train/config.js';
 import { buildBudget } from '../train/experiment.js';
 import { writeRunReport } from '../train/report.js';
@@ -31,6 +32,12 @@ Examples:
   deep-hessian train --config run.yaml --seed 2
   deep-hessian train --resume runs/spirals-20260101-120000 --time-budget 60
 `;
+
+/** Names image files that were left out: the first ten, and how many more. */
+export function reportBroken(terminal: Terminal, files: readonly BrokenImage[]): void {
+  for (const { path, reason } of files.slice(0, 10)) terminal.err(`warning: left out ${path}: ${reason}\n`);
+  if (files.length > 10) terminal.err(`warning: left out ${files.length - 10} more image files that do not decode\n`);
+}
 
 interface TrainFlags {
   out?: string;
@@ -71,9 +78,7 @@ async function train(command: Command, terminal: Terminal): Promise<number> {
   const { network, problem } = experiment;
   const silent = quiet || json;
   // Named even where nothing else is: data that were left out change what the result means.
-  for (const { path, reason } of problem.broken.slice(0, 10)) terminal.err(`warning: left out ${path}: ${reason}\n`);
-  if (problem.broken.length > 10)
-    terminal.err(`warning: left out ${problem.broken.length - 10} more image files that do not decode\n`);
+  reportBroken(terminal, problem.broken);
   if (!silent) {
     terminal.err(
       `${problem.train.name}: ${formatCount(problem.stream?.folder.samples ?? problem.train.samples)} samples of ${network.inputs} | ${network.layers.length} layers, ` +
@@ -104,9 +109,7 @@ async function train(command: Command, terminal: Terminal): Promise<number> {
   }
   // Of a stream, broken files turn up while the run goes on.
   const named = new Set(problem.broken.map(({ path }) => path));
-  const found = problem.stream?.folder.broken.filter(({ path }) => !named.has(path)) ?? [];
-  for (const { path, reason } of found.slice(0, 10)) terminal.err(`warning: left out ${path}: ${reason}\n`);
-  if (found.length > 10) terminal.err(`warning: left out ${found.length - 10} more image files that do not decode\n`);
+  reportBroken(terminal, problem.stream?.folder.broken.filter(({ path }) => !named.has(path)) ?? []);
   if (end === null) return exitCodes.failure;
   const code = interrupt.code();
   if (end.reason === 'aborted' && code !== null) {

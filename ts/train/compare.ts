@@ -6,8 +6,9 @@
 import { failRange } from '../checks.js';
 import { DeepHessianError } from '../errors.js';
 import { optimizerEntry } from '../optimize/registry.js';
+import { kernels } from '../native/index.js';
 import { checkSettings, optimizerSettings, resolveSettings, type Settings } from './config.js';
-import { buildBudget, buildExperiment, loadProblem } from './experiment.js';
+import { buildBudget, buildExperiment, loadProblem, type Problem } from './experiment.js';
 import { Trainer, type EndRecord, type Evaluations, type StepRecord, type TrainEvent } from './trainer.js';
 
 /** One method of a comparison. */
@@ -16,7 +17,7 @@ export interface Contestant {
   label?: string;
   /** Name in the registry of optimizers. */
   optimizer: string;
-  /** options of the optimizer by flag */
+  /** options of the optimizer by flag, and `batch-size`, `full-batch`, `fixed-batch` */
   settings?: Record<string, unknown>;
   /** rates to try; default: the optimizer's own grid; none for an optimizer without a rate */
   rates?: readonly number[];
@@ -103,6 +104,8 @@ export interface Comparison {
 /** Progress of a comparison. */
 export type CompareEvent =
   | { type: 'run'; index: number; total: number; label: string; rate: number | null; seed: number; event: TrainEvent }
+  /** image files of a seed's data that were left out: before its first run, or (of a stream) after the one that met them */
+  | { type: 'broken'; index: number; total: number; seed: number; files: Problem['broken'] }
   | {
       type: 'diverged';
       index: number;
@@ -121,7 +124,24 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-/** What a comparison will run: every contestant at every rate and seed. */
+/** Settings that a comparison takes from elsewhere, or has no use for. */
+const notShared: Readonly<Record<string, string>> = {
+  optimizer: 'the contestants name them',
+  'use-hessian': "the contestant 'damped-newton' is this",
+  seed: 'a comparison has a list of seeds',
+  'checkpoint-every': 'a comparison keeps no checkpoints',
+  'curvature-share': 'a comparison takes no spectrum along the runs',
+};
+
+/** Settings other than those of the optimizer that a contestant may have of its own: what is compared is solving the same problem. */
+const ownRunSettings: readonly string[] = ['batch-size', 'full-batch', 'fixed-batch'];
+
+/**
+ * What a comparison will run: every contestant at every rate and seed.
+ *
+ * @throws RangeError for a setting that no contestant would heed, and for one that would give a contestant another
+ * problem than the others have
+ */
 export function planComparison(
   base: Record<string, unknown>,
   contestants: readonly Contestant[],
@@ -131,13 +151,38 @@ export function planComparison(
   const plan: { label: string; rate: number | null; seed: number; settings: Settings }[] = [];
   const labels = new Set<string>();
   const common = checkSettings('compare', base);
+  for (const [flag, why] of Object.entries(notShared)) {
+    if (common[flag] !== undefined) {
+      throw new RangeError(
+        `compare: --${flag} does not belong to a comparison (${why}), received ${String(common[flag])}`,
+      );
+    }
+  }
+  const entries = contestants.map(({ optimizer }) => optimizerEntry(optimizer));
+  for (const flag of Object.keys(optimizerSettings(common))) {
+    if (entries.some(({ options }) => options.some((option) => option.flag === flag))) continue;
+    throw new RangeError(
+      `compare: none of the optimizers compared (${entries.map(({ name }) => name).join(', ')}) has the option --${flag}`,
+    );
+  }
   for (const contestant of contestants) {
     const entry = optimizerEntry(contestant.optimizer);
     const label = contestant.label ?? contestant.optimizer;
     if (labels.has(label)) failRange('compare', 'optimizers', `different labels`, label);
     labels.add(label);
     const own = { ...contestant.settings };
-    const tunable = entry.options.some((option) => option.flag === 'lr') && own.lr === undefined;
+    for (const flag of Object.keys(own)) {
+      if (ownRunSettings.includes(flag) || entry.options.some((option) => option.flag === flag)) continue;
+      if (flag in optimizerSettings({ [flag]: true })) continue; // of another optimizer: refused below, with the list
+      throw new RangeError(
+        `compare: expected options of the optimizer (or ${ownRunSettings.map((name) => `--${name}`).join(', ')}) for '${label}', ` +
+          `received --${flag}: the methods compared share the problem and its limits`,
+      );
+    }
+    if (own.lr !== undefined && contestant.rates !== undefined) {
+      throw new RangeError(`compare: rates to try and --lr exclude each other for '${label}', received both`);
+    }
+    const tunable = entry.options.some((option) => option.flag === 'lr') && (own.lr ?? common.lr) === undefined;
     const rates: readonly (number | null)[] =
       contestant.rates ?? (tunable && entry.rateGrid.length > 0 ? entry.rateGrid : [null]);
     // Settings for all methods reach those that know them: a comparison with --damping concerns the damped methods only.
@@ -147,15 +192,18 @@ export function planComparison(
     const run = Object.fromEntries(Object.entries(common).filter(([flag]) => !(flag in optimizerSettings(common))));
     for (const rate of rates) {
       for (const seed of seeds) {
-        const settings = resolveSettings({
-          ...run,
-          ...shared,
-          ...own,
-          ...(rate === null ? {} : { lr: rate }),
-          optimizer: contestant.optimizer,
-          seed,
-        });
-        plan.push({ label, rate: rate ?? (typeof own.lr === 'number' ? own.lr : null), seed, settings });
+        const settings = resolveSettings(
+          {
+            ...run,
+            ...shared,
+            ...own,
+            ...(rate === null ? {} : { lr: rate }),
+            optimizer: contestant.optimizer,
+            seed,
+          },
+          'compare',
+        );
+        plan.push({ label, rate: rate ?? (typeof settings.lr === 'number' ? settings.lr : null), seed, settings });
       }
     }
   }
@@ -177,15 +225,24 @@ export async function* compare(
   signal?: AbortSignal,
 ): AsyncGenerator<CompareEvent, Comparison> {
   const plan = planComparison(base, contestants, seeds);
-  const problems = new Map<number, Awaited<ReturnType<typeof loadProblem>>>();
+  kernels.setThreads(plan[0].settings.threads as number);
+  const problems = new Map<number, Problem>();
   const runs: RunResult[] = [];
   let described: Comparison['problem'] | null = null;
+  // Methods may have batches of their own size.
+  const batches = new Set<string>();
+  const named = new Set<string>();
+  const broken = (index: number, seed: number, files: Problem['broken']): CompareEvent => {
+    for (const { path } of files) named.add(path);
+    return { type: 'broken', index, total: plan.length, seed, files: [...files] };
+  };
 
   for (const [index, { label, rate, seed, settings }] of plan.entries()) {
     let problem = problems.get(seed);
     if (problem === undefined) {
       problem = await loadProblem(settings);
       problems.set(seed, problem);
+      if (problem.broken.length > 0) yield broken(index, seed, problem.broken);
     }
     await warmUp(settings, problem);
     const experiment = await buildExperiment(settings, problem);
@@ -197,13 +254,16 @@ export async function* compare(
       outputs: network.outputs,
       parameters: network.parameterCount,
       layers: network.layers.length,
-      batch:
-        settings['fixed-batch'] === true
-          ? `one fixed batch of ${Math.min(settings['batch-size'] as number, problem.train.samples)}`
-          : settings['full-batch'] === true
-            ? 'full batch'
-            : `shuffled batches of ${settings['batch-size'] as number}`,
+      batch: '',
     };
+    batches.add(
+      settings['fixed-batch'] === true
+        ? `one fixed batch of ${Math.min(settings['batch-size'] as number, source.samples)}`
+        : settings['full-batch'] === true
+          ? 'full batch'
+          : `shuffled batches of ${Math.min(settings['batch-size'] as number, source.samples)}`,
+    );
+    described.batch = [...batches].join(' or ');
     const trainer = new Trainer({
       network,
       params: experiment.params,
@@ -251,6 +311,9 @@ export async function* compare(
     }
     result.curve = thin(result.curve, curvePoints);
     runs.push(result);
+    // Of a stream, broken files turn up while the runs go on.
+    const found = problem.stream?.folder.broken.filter(({ path }) => !named.has(path)) ?? [];
+    if (found.length > 0) yield broken(index, seed, found);
   }
   return {
     settings: plan[0].settings,
@@ -262,7 +325,7 @@ export async function* compare(
 }
 
 /** A few steps thrown away, so that no method pays for the compilation of code that the next one finds compiled. */
-async function warmUp(settings: Settings, problem: Awaited<ReturnType<typeof loadProblem>>): Promise<void> {
+async function warmUp(settings: Settings, problem: Problem): Promise<void> {
   const { network, params, optimizer, source } = await buildExperiment(settings, problem);
   const budget = { steps: 20, seconds: 0.1 };
   const trainer = new Trainer({ network, params, optimizer, source, budget });
