@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
@@ -12,6 +12,9 @@ import { TrainingSession } from '../../ts/train/session.js';
 import { runSession, small, temporaryFolder } from './helpers.js';
 
 const checkpointOf = (folder: string): string => join(folder, 'checkpoints', 'latest.checkpoint');
+
+/** Steps of the run so far. */
+const stepsOf = (folder: string): number => readCheckpoint(checkpointOf(folder)).state.counters.step;
 
 /** Everything in a checkpoint that a resumed run must reproduce bit for bit: all but times. */
 function comparable(folder: string): Record<string, unknown> {
@@ -31,6 +34,33 @@ function comparable(folder: string): Record<string, unknown> {
 
 describe('resume', () => {
   const folder = temporaryFolder();
+
+  it('refuses a checkpoint outside a run folder, whose surroundings it would write over', async () => {
+    const path = join(folder.path(), 'moved');
+    await runSession(await TrainingSession.start({ ...small, steps: 3 }, path));
+    const copy = join(folder.path(), 'elsewhere', 'best.checkpoint');
+    mkdirSync(join(folder.path(), 'elsewhere'));
+    copyFileSync(checkpointOf(path), copy);
+    const error = await TrainingSession.resume(copy, { steps: 5 }).catch((caught: unknown) => caught as Error);
+    expect(error).to.be.instanceOf(DeepHessianError);
+    expect((error as Error).message).to.match(
+      /best\.checkpoint: expected a checkpoint in the folder checkpoints\/ of a run/,
+    );
+    expect(existsSync(join(folder.path(), 'config.json'))).to.equal(false);
+  });
+
+  it('keeps a time budget that was given beside another limit, and replaces one that was the only limit', async () => {
+    for (const [limits, kept] of [
+      [{ steps: 3, 'time-budget': 60 }, 60],
+      [{ steps: undefined, 'time-budget': 0.001 }, undefined],
+    ] as const) {
+      const path = join(folder.path(), `limits-${String(kept)}`);
+      await runSession(await TrainingSession.start({ ...small, ...limits }, path));
+      const session = await TrainingSession.resume(path, { steps: stepsOf(path) + 2 });
+      expect(session.settings['time-budget']).to.equal(kept);
+      await runSession(session);
+    }
+  });
 
   for (const { name } of optimizerEntries) {
     for (const batch of ['full', 'stream'] as const) {

@@ -21,6 +21,8 @@ import { EventWriter } from './tensorboard.js';
 import { readCheckpoint, writeCheckpoint, type Checkpoint } from './checkpoint.js';
 import type { EndRecord, EvaluationRecord, StepRecord, TrainEvent } from './trainer.js';
 
+/** Folder of the checkpoints in a run folder, and the newest of them. */
+export const checkpointFolder = 'checkpoints';
 export const checkpointName = 'latest.checkpoint';
 
 export class RunFolder {
@@ -54,14 +56,14 @@ export class RunFolder {
   static resume(path: string, step: number): RunFolder {
     const folder = new RunFolder(path);
     folder.make();
-    removeLeftovers(join(path, 'checkpoints'), 0);
+    removeLeftovers(join(path, checkpointFolder), 0);
     folder.writeJson('environment.json', describeEnvironment());
     folder.resumeMetrics(step);
     return folder;
   }
 
   private make(): void {
-    makeFolder(join(this.path, 'checkpoints'));
+    makeFolder(join(this.path, checkpointFolder));
   }
 
   get metricsFile(): string {
@@ -69,7 +71,7 @@ export class RunFolder {
   }
 
   get checkpointFile(): string {
-    return join(this.path, 'checkpoints', checkpointName);
+    return join(this.path, checkpointFolder, checkpointName);
   }
 
   writeJson(name: string, value: unknown): void {
@@ -101,7 +103,7 @@ export class RunFolder {
   /** Writes the checkpoint after the metrics, so that a checkpoint never runs ahead of its record. */
   async checkpoint(checkpoint: Checkpoint, name = checkpointName): Promise<string> {
     this.flush();
-    const path = join(this.path, 'checkpoints', name);
+    const path = join(this.path, checkpointFolder, name);
     await writeCheckpoint(path, checkpoint);
     return path;
   }
@@ -177,10 +179,10 @@ export function findCheckpoint(path: string): { checkpoint: Checkpoint; file: st
     throw ioError('opening', path, error);
   }
   if (!isFolder) return { checkpoint: readCheckpoint(path), file: path, folder: join(path, '..', '..') };
-  const file = join(path, 'checkpoints', checkpointName);
+  const file = join(path, checkpointFolder, checkpointName);
   if (!existsSync(file)) {
-    const inside = existsSync(join(path, 'checkpoints'))
-      ? readdirSync(join(path, 'checkpoints')).join(', ') || 'nothing'
+    const inside = existsSync(join(path, checkpointFolder))
+      ? readdirSync(join(path, checkpointFolder)).join(', ') || 'nothing'
       : 'no such folder';
     throw new DeepHessianError('io', `${path}: no checkpoint to resume from (checkpoints/: ${inside})`, { path });
   }

@@ -2,12 +2,13 @@
  * A training run with its folder: metrics while it goes on, checkpoints at intervals, at the end and when cancelled, and
  * the way back from a checkpoint.
  */
+import { basename, dirname, resolve } from 'node:path';
 import { DeepHessianError } from '../errors.js';
 import { kernels } from '../native/index.js';
 import { describe } from '../checks.js';
 import { checkSettings, resolveSettings, type Settings } from './config.js';
 import { buildBudget, buildExperiment, type Experiment } from './experiment.js';
-import { findCheckpoint, RunFolder } from './run-folder.js';
+import { checkpointFolder, checkpointName, findCheckpoint, RunFolder } from './run-folder.js';
 import { Trainer, type EndRecord, type TrainEvent, type TrainerState } from './trainer.js';
 import type { Checkpoint } from './checkpoint.js';
 
@@ -58,7 +59,16 @@ export class TrainingSession {
    * @param changes new limits of the run; other settings cannot change
    */
   static async resume(path: string, changes: Record<string, unknown> = {}): Promise<TrainingSession> {
-    const { checkpoint, folder } = findCheckpoint(path);
+    const { checkpoint, file, folder } = findCheckpoint(path);
+    // Records and settings of the run are written around the checkpoint: not around one that lies somewhere else.
+    if (basename(dirname(resolve(file))) !== checkpointFolder) {
+      throw new DeepHessianError(
+        'io',
+        `${path}: expected a checkpoint in the folder ${checkpointFolder}/ of a run; to go on from a copy, ` +
+          `put it into a folder of its own as RUN/${checkpointFolder}/${checkpointName} and resume RUN`,
+        { path },
+      );
+    }
     for (const flag of Object.keys(changes)) {
       if (!(resumableFlags as readonly string[]).includes(flag)) {
         throw new RangeError(
@@ -70,8 +80,9 @@ export class TrainingSession {
       ...checkSettings(`resume ${path}`, checkpoint.config),
       ...checkSettings('resume', changes),
     };
-    // A time budget that was only filled in as a default does not outlive a new limit.
-    if (changes.steps !== undefined || changes.epochs !== undefined) {
+    // A time budget that was the only limit, as the default is, does not outlive a new one; given beside others it stays.
+    const only = checkpoint.config.steps === undefined && checkpoint.config.epochs === undefined;
+    if (only && (changes.steps !== undefined || changes.epochs !== undefined)) {
       if (changes['time-budget'] === undefined) delete merged['time-budget'];
     }
     const settings = resolveSettings(merged);
