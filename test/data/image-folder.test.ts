@@ -120,6 +120,17 @@ describe('image folder', () => {
     const image = put('linked/x/real.png', await colour(1, 2, 3).png().toBuffer());
     symlinkSync(image, folder.path('linked/x/inside.png'));
     expect((await ImageFolder.open(folder.path('linked'), { imageSize: 2 })).samples).to.equal(2);
+    // Links that lead nowhere, or round in a circle, are broken files like others.
+    symlinkSync(folder.path('gone.png'), folder.path('linked/x/dangling.png'));
+    symlinkSync(folder.path('linked/x/circle.png'), folder.path('linked/x/circle.png'));
+    const { dataset, broken } = await (await ImageFolder.open(folder.path('linked'), { imageSize: 2 })).load();
+    expect(dataset.samples).to.equal(2);
+    expect(broken.map(({ path }) => path.replace(/.*\//, ''))).to.deep.equal(['circle.png', 'dangling.png']);
+    await expectFailure(
+      (await ImageFolder.open(folder.path('linked'), { imageSize: 2, broken: 'fail' })).load(),
+      'bad-file',
+      /circle\.png|dangling\.png/,
+    );
     const outside = put('secret/secret.png', await colour(9, 9, 9).png().toBuffer());
     symlinkSync(outside, folder.path('linked/x/outside.png'));
     await expectFailure(

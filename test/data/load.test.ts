@@ -82,6 +82,11 @@ describe('loadDataset', () => {
     } as const;
     expect((await loadDataset({ ...pair, npy: { ...pair.npy, task: 'classification' } })).train.outputs).to.equal(5);
     await expectMisuse(loadDataset({ data: 'npy', file: pair.file }), RangeError, /targetsFile/);
+    await expectMisuse(
+      loadDataset({ data: 'npy', dataDir: dir, npy: pair.npy }),
+      RangeError,
+      /nothing beside an archive or a folder.*targetsFile/,
+    );
     await writeNpy(join(dir, 'targets.npy'), Float64Array.of(1, 2, 3));
     await expectFailure(loadDataset(pair), 'bad-file', /targets of shape \[4, K\].*\[3\]/);
   });

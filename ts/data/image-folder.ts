@@ -369,7 +369,9 @@ async function imageFiles(folder: string, root: string): Promise<string[]> {
     if (entry.name.startsWith('.') || !extensions.test(entry.name)) continue;
     const path = join(folder, entry.name);
     if (entry.isSymbolicLink()) {
-      if ((await stat(await inside(path, root))).isFile()) paths.push(path);
+      const target = await inside(path, root, true);
+      // A link that leads nowhere is a broken file like others: named, and skipped or fatal as asked.
+      if (target === null || (await stat(target)).isFile()) paths.push(path);
     } else if (entry.isFile()) paths.push(path);
   }
   return paths.sort();
@@ -383,11 +385,16 @@ async function list(folder: string): Promise<Dirent[]> {
   }
 }
 
-/** Where a link leads, which must be below `root`. */
-async function inside(path: string, root: string): Promise<string> {
+/** Where a link leads, which must be below `root`; null where it leads nowhere and that is allowed. */
+async function inside(path: string, root: string): Promise<string>;
+async function inside(path: string, root: string, dangling: true): Promise<string | null>;
+async function inside(path: string, root: string, dangling = false): Promise<string | null> {
   const target = await realpath(path).catch((error: unknown) => {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (dangling && (code === 'ENOENT' || code === 'ELOOP')) return null;
     throw ioError('following link', path, error);
   });
+  if (target === null) return null;
   const from = relative(root, target);
   if (from === '..' || from.startsWith(`..${sep}`) || from === target) {
     throw new DeepHessianError('bad-file', `${path}: expected links to stay inside ${root}, found one to ${target}`, {

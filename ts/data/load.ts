@@ -69,7 +69,7 @@ export interface LoadOptions {
   npy?: Omit<NpyDatasetOptions, 'limit'>;
   /** Image folders: cutting, broken files, decoding. */
   images?: Pick<ImageFolderOptions, 'fit' | 'broken' | 'concurrency' | 'maxPixels'>;
-  /** Where there is no test set, split off this fraction (< 1) or count as one. Default 0: no test set then. */
+  /** Split off this fraction (< 1) or count as test set, where the data have none. Default 0: no test set then. */
   testFraction?: number;
   /**
    * 'inputs': zero mean and unit deviation by the training set's figures; 'all': regression values too; 'none'.
@@ -117,6 +117,9 @@ export async function loadDataset(options: LoadOptions): Promise<LoadedData> {
   const loaded = await read(options);
   let { train, test } = loaded;
   const rest = { schema: loaded.schema ?? null, channels: loaded.channels ?? null, broken: loaded.broken ?? [] };
+  if (test && testFraction > 0) {
+    failRange(operation, 'testFraction (--validation)', 'nothing for data with a test set of their own', testFraction);
+  }
   if (!test && testFraction > 0) {
     const parts = split(train, { validation: testFraction, seed: options.seed ?? 0 });
     train = parts.train;

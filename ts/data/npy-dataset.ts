@@ -103,6 +103,14 @@ async function opener(path: string, options: NpyDatasetOptions): Promise<(role: 
     return named === undefined ? usual[role] : [named];
   };
   const bound = options.limit === undefined ? {} : { limit: options.limit };
+  if (options.targetsFile !== undefined && !/\.npy$/i.test(path)) {
+    failRange(
+      operation,
+      'targetsFile',
+      'nothing beside an archive or a folder, which hold the targets',
+      options.targetsFile,
+    );
+  }
   if (/\.npz$/i.test(path)) {
     const arrays = await readNpz(path);
     return (role) => {
@@ -141,11 +149,14 @@ function first(array: NpyArray, limit: number | undefined): NpyArray {
   return { ...array, shape: [limit, ...rest], data: array.data.subarray(0, limit * width) };
 }
 
+/** Bound on class indices: more are no classes but numbers. */
+const mostClasses = 1e6;
+
 function highestLabel(path: string, { data }: NpyArray): number {
   let highest = 0;
   for (let n = 0; n < data.length; n++) {
-    if (!Number.isInteger(data[n]) || data[n] < 0 || data[n] > 1e6) {
-      throw badFile(path, `class indices from 0 for targets[${n}]`, String(data[n]));
+    if (!Number.isInteger(data[n]) || data[n] < 0 || data[n] > mostClasses) {
+      throw badFile(path, `class indices from 0 to ${mostClasses} for targets[${n}]`, String(data[n]));
     }
     if (data[n] > highest) highest = data[n];
   }
