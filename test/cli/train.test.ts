@@ -5,6 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { readCheckpoint } from '../../ts/train/checkpoint.js';
 import { readMetrics } from '../../ts/train/run-folder.js';
+import type { ValuePredictions } from '../../ts/train/conclusion.js';
+import type { EndRecord } from '../../ts/train/trainer.js';
 import { temporaryFolder } from '../train/helpers.js';
 import { commandLine, jsonLines } from './helpers.js';
 
@@ -58,6 +60,43 @@ describe('deep-hessian train', () => {
     ).to.equal(0);
     const settings = JSON.parse(readFileSync(join(out, 'config.json'), 'utf8')) as Record<string, unknown>;
     expect(settings).to.include({ lr: 0.02, optimizer: 'adam', residual: true, 'no-bias': true, steps: 5 });
+  });
+
+  it('lets the command line switch off what the configuration file has switched on', async () => {
+    const config = join(folder.path(), 'on.json');
+    const out = join(folder.path(), 'off');
+    const on = { optimizer: 'gauss-newton', residual: true, 'no-bias': true, 'full-batch': true, geodesic: true };
+    writeFileSync(config, JSON.stringify({ ...on, points: 40, 'num-layers': 2, 'hidden-dim': 4, steps: 1 }));
+    const flags = ['--no-residual', '--bias', '--no-full-batch', '--no-geodesic'];
+    const { code, err } = await commandLine('train', '--config', config, ...flags, '--quiet', '--out', out);
+    expect(code, err).to.equal(0);
+    const settings = JSON.parse(readFileSync(join(out, 'config.json'), 'utf8')) as Record<string, unknown>;
+    expect(settings).to.include({ residual: false, 'no-bias': false, 'full-batch': false, geodesic: false });
+    expect((await commandLine('train', '--help')).out).to.not.include('--no-residual');
+  });
+
+  it('refuses a fraction to hold out where there is a test set, which would not be heeded', async () => {
+    const file = join(folder.path(), 'four.csv');
+    writeFileSync(file, 'a,y\n1,2\n2,3\n3,5\n4,7\n');
+    const out = join(folder.path(), 'never');
+    const data = ['--data', 'csv', '--file', file, '--test-file', file, '--validation', '0.5'];
+    const { code, err } = await commandLine('train', ...data, '--out', out);
+    expect(code).to.equal(2);
+    expect(err).to.match(/nothing for data with a test set of their own for testFraction \(--validation\)/);
+    expect(existsSync(out)).to.equal(false);
+  });
+
+  it('measures the error of probabilities, not of logits, with binary cross-entropy', async () => {
+    const file = join(folder.path(), 'binary.csv');
+    writeFileSync(file, 'a,y\n1,0\n2,0\n3,1\n4,1\n');
+    const out = join(folder.path(), 'binary');
+    const net = ['--num-layers', '1', '--loss', 'binary-cross-entropy', '--steps', '30'];
+    const { code, err } = await commandLine('train', '--data', 'csv', '--file', file, ...net, '--json', '--out', out);
+    expect(code, err).to.equal(0);
+    const end = readMetrics(join(out, 'metrics.jsonl')).at(-1) as EndRecord;
+    expect(end.sets.train.rmse).to.be.within(0, 0.1);
+    const { points } = (end.conclusion?.predictions.train as ValuePredictions).outputs[0];
+    for (const [truth, predicted] of points) expect(predicted).to.be.closeTo(truth, 0.1);
   });
 
   it('trains on a CSV file and keeps the standardisation in the checkpoint', async () => {

@@ -81,6 +81,15 @@ describe('configuration of a run', () => {
     [{ optimizer: 'adam', beta1: 1 }, 'a number >= 0 and < 1'],
     [{ optimizer: 'adam', schedule: 'sometimes' }, "'constant', 'step:EVERY"],
     [{ 'fixed-batch': true, 'full-batch': true }, 'exclude each other'],
+    [{ 'full-batch': true, 'batch-size': 8 }, '--full-batch and --batch-size exclude each other'],
+    [{ steps: 2.5 }, 'expected an integer >= 0 for --steps, received 2.5'],
+    [{ steps: Infinity }, 'expected an integer >= 0 for --steps'],
+    [{ 'time-budget': NaN }, 'expected a number > 0 for --time-budget'],
+    [{ optimizer: 'adam', schedule: 'cosine' }, /optimizer 'adam': expected .* for --schedule, received "cosine"/],
+    [{ optimizer: 'adam', schedule: { kind: 'cosine' } }, /an integer >= 1 for --schedule\.total/],
+    [{ optimizer: 'adam', schedule: ['cosine', 10] }, /expected a schedule .* for --schedule, received array/],
+    [{ out: 'runs/a' }, /'out' is given on the command line \(--out\)/],
+    [{ a: 1 }, /unknown option 'a'; allowed/],
     [{ data: 'mnist' }, 'expected --data-dir'],
     [{ data: 'csv' }, 'expected --file'],
     [{ 'image-size': 4 }, '--image-size does not belong to --data spirals; it belongs to: cifar10'],
@@ -102,6 +111,22 @@ describe('configuration of a run', () => {
     expect(await readConfigFile(json)).to.deep.equal(await readConfigFile(yaml));
   });
 
+  it('reads a configuration file that begins with a byte order mark', async () => {
+    for (const [name, text] of [
+      ['c.json', '{ "lr": 0.1 }'],
+      ['c.yaml', 'lr: 0.1\n'],
+    ]) {
+      writeFileSync(join(folder.path(), name), `\uFEFF${text}`);
+      expect(await readConfigFile(join(folder.path(), name))).to.deep.equal({ lr: 0.1 });
+    }
+  });
+
+  it('leaves targets that are probabilities as they are', () => {
+    const table = { data: 'csv', file: 'a.csv' };
+    expect(resolveSettings(table).standardise).to.equal('all');
+    expect(resolveSettings({ ...table, loss: 'binary-cross-entropy' }).standardise).to.equal('inputs');
+  });
+
   it('says what is wrong with a configuration file', async () => {
     const failure = async (name: string, text: string): Promise<Error> => {
       const path = join(folder.path(), name);
@@ -114,7 +139,7 @@ describe('configuration of a run', () => {
       throw new Error('no error');
     };
     expect((await failure('b.json', '{ "lr": 0.1')).message).to.match(/b\.json: not valid JSON/);
-    expect((await failure('b.yaml', 'a: [1')).message).to.match(/b\.yaml: not valid YAML/);
+    expect((await failure('b.yaml', 'a: [1')).message).to.match(/^[^\n]*b\.yaml: not valid YAML[^\n]*$/);
     expect(await failure('b.yaml', '- 1\n- 2\n')).to.be.instanceOf(TypeError);
     expect((await failure('b.txt', 'lr: 1')).message).to.match(/\.json, \.yaml or \.yml/);
     let missing: unknown;

@@ -66,6 +66,13 @@ const dataFlags = new Set(runOptions.filter((spec) => spec.group === 'Data').map
 /** Data flags that choose batches, not data. */
 const batchFlags = ['batch-size', 'fixed-batch', 'full-batch'];
 
+/** What each of them takes away from a stored run, for the two exclude each other. */
+const excludedBatches: Readonly<Record<string, readonly string[]>> = {
+  'batch-size': ['full-batch'],
+  'fixed-batch': ['full-batch'],
+  'full-batch': ['batch-size', 'fixed-batch'],
+};
+
 /**
  * Reads the checkpoint (where one is named) and the data, and sees that they fit.
  *
@@ -89,7 +96,10 @@ export async function openSubject(operation: string, { path, given, samples }: S
   const ownData = !Object.keys(given).some(
     (flag) => dataFlags.has(flag) && !batchFlags.includes(flag) && given[flag] !== stored[flag],
   );
-  const kept = Object.fromEntries(Object.entries(stored).filter(([flag]) => !foreign || !dataFlags.has(flag)));
+  const replaced = Object.keys(given).flatMap((flag) => (given[flag] === false ? [] : (excludedBatches[flag] ?? [])));
+  const kept = Object.fromEntries(
+    Object.entries(stored).filter(([flag]) => (!foreign || !dataFlags.has(flag)) && !replaced.includes(flag)),
+  );
   const settings = resolveSettings({ ...kept, ...given }, operation);
   const { train, heldOut, valueScale } = await loadSamples(settings, ownData ? null : checkpoint, given);
   const network = networkOf(checkpoint, path);

@@ -46,10 +46,12 @@ function addFlag(
   if (spec.type !== 'boolean') option.argParser((text: string) => parse(spec, text));
   settingOptions.add(option);
   command.addOption(option);
-  // What is on, or may be, can be switched off.
-  if (spec.type === 'boolean' && spec.default !== false && !spec.flag.startsWith('no-')) {
-    command.addOption(new Option(`--no-${spec.flag}`, `switches --${spec.flag} off`).helpGroup(`${group}:`));
-  }
+  if (spec.type !== 'boolean') return;
+  // What is on, or may be, can be switched off; what is off only where a configuration file has switched it on, which is
+  // not worth a line of help.
+  const opposite = spec.flag.startsWith('no-') ? spec.flag.slice('no-'.length) : `no-${spec.flag}`;
+  const off = new Option(`--${opposite}`, `switches --${spec.flag} off`).helpGroup(`${group}:`);
+  command.addOption(off.hideHelp(spec.default === false));
 }
 
 /** Adds the flags of the groups named: of data and network, for commands that do not train. */

@@ -2,7 +2,7 @@
  * Options described as data: one table gives the command-line flags, the keys of configuration files, their
  * checks and the help texts.
  */
-import { checkBoolean, checkFinite, checkInteger, checkOneOf, failRange, failType } from '../checks.js';
+import { checkBoolean, checkOneOf, failRange, failType } from '../checks.js';
 import { createSchedule, parseSchedule, type ScheduleSpec } from './schedules.js';
 
 /** Any value that an option can have. */
@@ -56,6 +56,24 @@ export function describeOption(spec: OptionSpec): string {
   }
 }
 
+/** A schedule as text or as an object; messages name the option instead of the function that reads it. */
+function checkSchedule(operation: string, argument: string, value: unknown): ScheduleSpec {
+  if (typeof value !== 'string' && (typeof value !== 'object' || value === null || Array.isArray(value))) {
+    failType(operation, argument, "a schedule (text like 'cosine:1000', or an object)", value);
+  }
+  try {
+    if (typeof value === 'string') return parseSchedule(value);
+    createSchedule(value as ScheduleSpec);
+    return value as ScheduleSpec;
+  } catch (error) {
+    if (!(error instanceof TypeError || error instanceof RangeError)) throw error;
+    const message = error.message
+      .replace(/^(parse|create)Schedule: /, `${operation}: `)
+      .replace(/ for schedule(\.\w+)?, /, ` for ${argument}$1, `);
+    throw error instanceof TypeError ? new TypeError(message) : new RangeError(message);
+  }
+}
+
 /**
  * Checks one value against its schema and returns it in the form that the optimizer takes (a schedule's short text
  * form becomes its description).
@@ -73,15 +91,12 @@ export function checkOption(operation: string, spec: OptionSpec, value: unknown)
       if (typeof value !== 'string') failType(operation, argument, 'text', value);
       if (value === '') failRange(operation, argument, 'text that is not empty', value);
       return value;
-    case 'schedule': {
-      if (typeof value === 'string') return parseSchedule(value);
-      createSchedule(value as ScheduleSpec);
-      return value as ScheduleSpec;
-    }
+    case 'schedule':
+      return checkSchedule(operation, argument, value);
     default: {
-      if (spec.type === 'integer') checkInteger(operation, argument, value, -Number.MAX_SAFE_INTEGER);
-      else checkFinite(operation, argument, value);
+      if (typeof value !== 'number') failType(operation, argument, describeOption(spec), value);
       const within =
+        (spec.type === 'integer' ? Number.isSafeInteger(value) : Number.isFinite(value)) &&
         (spec.above === undefined || value > spec.above) &&
         (spec.minimum === undefined || value >= spec.minimum) &&
         (spec.below === undefined || value < spec.below) &&

@@ -3,7 +3,7 @@
  * the same batches. First-order methods run at every rate of a grid and are judged at the rate that came out best over
  * all seeds: their tuning costs them nothing here.
  */
-import { failRange } from '../checks.js';
+import { describe, failRange } from '../checks.js';
 import { DeepHessianError } from '../errors.js';
 import { optimizerEntry } from '../optimize/registry.js';
 import { kernels } from '../native/index.js';
@@ -154,7 +154,7 @@ export function planComparison(
   for (const [flag, why] of Object.entries(notShared)) {
     if (common[flag] !== undefined) {
       throw new RangeError(
-        `compare: --${flag} does not belong to a comparison (${why}), received ${String(common[flag])}`,
+        `compare: --${flag} does not belong to a comparison (${why}), received ${describe(common[flag])}`,
       );
     }
   }

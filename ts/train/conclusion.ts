@@ -8,7 +8,7 @@ import { firstNonFinite } from '../checks.js';
 import { eigenvalues } from '../curvature/eigenvalues.js';
 import { evenChoice, type Dataset } from '../data/dataset.js';
 import type { Network } from '../derivatives/network.js';
-import { networkTargets, predictClasses } from './evaluation.js';
+import { networkTargets, predictClasses, predictedValue } from './evaluation.js';
 
 /** Where the predictions of a classifier went. */
 export interface ClassPredictions {
@@ -100,7 +100,10 @@ export function predictions(
     for (let k = 0; k < outputs.length; k++) {
       const scale = values?.scale[k] ?? 1;
       const mean = values?.mean[k] ?? 0;
-      outputs[k].points.push([(set.values as Float64Array)[n * K + k] * scale + mean, predicted[k] * scale + mean]);
+      outputs[k].points.push([
+        (set.values as Float64Array)[n * K + k] * scale + mean,
+        predictedValue(network, predicted[k]) * scale + mean,
+      ]);
     }
   }
   return { kind: 'values', samples, outputs };

@@ -130,7 +130,7 @@ export const runOptions: readonly RunOption[] = [
     'Data',
     'standardise',
     'choice',
-    'shift and scale the columns to mean 0 and deviation 1 (default: all for csv and npy, else none)',
+    'shift and scale the columns to mean 0 and deviation 1 (default: for csv and npy all, or inputs with binary-cross-entropy; else none)',
     { choices: ['none', 'inputs', 'all'] },
   ),
   option('Data', 'batch-size', 'integer', 'samples a step (default: 64; 512 on a stream without --optimizer)', {
@@ -227,6 +227,9 @@ const optionsByFlag: ReadonlyMap<string, OptionSpec> = new Map<string, OptionSpe
 
 const runFlags: ReadonlySet<string> = new Set(runOptions.map((spec) => spec.flag));
 
+/** Flags that say what to do with a run, not what the run is. */
+const commandLineOnly: readonly string[] = ['config', 'out', 'resume', 'json', 'quiet'];
+
 /** Every flag that a configuration may hold. */
 export const configFlags: readonly string[] = [...optionsByFlag.keys()];
 
@@ -245,6 +248,9 @@ export function checkSettings(operation: string, settings: Record<string, unknow
   for (const [flag, value] of Object.entries(settings)) {
     if (value === undefined) continue;
     const spec = optionsByFlag.get(flag);
+    if (spec === undefined && commandLineOnly.includes(flag)) {
+      throw new RangeError(`${operation}: '${flag}' is given on the command line (--${flag}), not in a configuration`);
+    }
     if (spec === undefined) {
       const near = nearest(flag, configFlags);
       throw new RangeError(
@@ -258,10 +264,10 @@ export function checkSettings(operation: string, settings: Record<string, unknow
   return checked;
 }
 
-/** The known word within two edits of `word`, or null. */
+/** The known word within two edits of `word` (fewer than it has letters), or null. */
 export function nearest(word: string, known: readonly string[]): string | null {
   let best: string | null = null;
-  let least = 3;
+  let least = Math.min(3, word.length);
   for (const candidate of known) {
     const d = editDistance(word, candidate);
     if (d < least) {
@@ -312,6 +318,9 @@ export function resolveSettings(given: Record<string, unknown>, operation = 'tra
   if (settings['fixed-batch'] === true && settings['full-batch'] === true) {
     throw new RangeError(`${operation}: --fixed-batch and --full-batch exclude each other`);
   }
+  if (settings['full-batch'] === true && settings['batch-size'] !== undefined) {
+    throw new RangeError(`${operation}: --full-batch and --batch-size exclude each other`);
+  }
   if (settings.stream === true) {
     for (const flag of ['fixed-batch', 'full-batch'] as const) {
       if (settings[flag] === true) throw new RangeError(`${operation}: --stream and --${flag} exclude each other`);
@@ -326,7 +335,13 @@ export function resolveSettings(given: Record<string, unknown>, operation = 'tra
   resolved['full-batch'] ??=
     settings['fixed-batch'] !== true && settings['batch-size'] === undefined && smallData.includes(data);
   chooseMethod(resolved);
-  resolved.standardise ??= (fileNames as readonly string[]).includes(data) ? 'all' : 'none';
+  // Probabilities stay what they are.
+  const probabilities = settings.loss === 'binary-cross-entropy';
+  resolved.standardise ??= (fileNames as readonly string[]).includes(data)
+    ? probabilities
+      ? 'inputs'
+      : 'all'
+    : 'none';
   resolved.gain ??= resolved.init === 'orthogonal' && resolved.activation === 'tanh' ? 1.1 : 1;
   if (resolved.epochs === undefined && resolved.steps === undefined) resolved['time-budget'] ??= 8;
   if (imageNames.includes(data) && resolved['data-dir'] === undefined) {
@@ -377,7 +392,8 @@ function chooseMethod(resolved: Settings): void {
 
 /** Reads a JSON or YAML configuration file, by its extension (.json, .yaml, .yml). */
 export async function readConfigFile(path: string): Promise<Record<string, unknown>> {
-  const text = readTextSync(path);
+  // Editors of some systems begin a file with a byte order mark.
+  const text = readTextSync(path).replace(/^\uFEFF/, '');
   const extension = extname(path).toLowerCase();
   let value: unknown;
   try {
@@ -388,7 +404,8 @@ export async function readConfigFile(path: string): Promise<Record<string, unkno
     if (error instanceof RangeError) throw error;
     throw new DeepHessianError(
       'bad-file',
-      `${path}: not valid ${extension.slice(1).toUpperCase()} (${(error as Error).message})`,
+      // A parser's message may go on with a drawing of the place.
+      `${path}: not valid ${extension.slice(1).toUpperCase()} (${(error as Error).message.split('\n')[0].replace(/:$/, '')})`,
       { path },
     );
   }

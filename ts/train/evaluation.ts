@@ -33,9 +33,15 @@ export function accuracy(outputs: Float64Array, width: number, labels: ArrayLike
   return right / predicted.length;
 }
 
+/** The value that an output stands for: itself, or the probability of a logit with binary cross-entropy. */
+export function predictedValue(network: Network, output: number): number {
+  return network.loss === 'binary-cross-entropy' ? 1 / (1 + Math.exp(-output)) : output;
+}
+
 /**
  * An evaluator of one data set, its batches prepared once. Returns the mean loss over the set, and for class labels
- * the accuracy, for values the root mean squared error (in the units of the targets times `valueScale`).
+ * the accuracy, for values the root mean squared error (in the units of the targets times `valueScale`; of the
+ * probabilities with binary cross-entropy).
  *
  * @param chunk samples at a time, default 1024
  */
@@ -63,7 +69,9 @@ export function createEvaluator(
       if (labels !== null) right += accuracy(out, network.outputs, labels.subarray(from, to)) * (to - from);
       else if (values !== null) {
         for (let i = 0; i < out.length; i++) {
-          const d = (out[i] - values[from * outputs + i]) * (valueScale === undefined ? 1 : valueScale[i % outputs]);
+          const d =
+            (predictedValue(network, out[i]) - values[from * outputs + i]) *
+            (valueScale === undefined ? 1 : valueScale[i % outputs]);
           squares += d * d;
         }
       }
