@@ -86,6 +86,19 @@ describe('deep-hessian train', () => {
     expect(existsSync(out)).to.equal(false);
   });
 
+  it('reads a table as the flags say', async () => {
+    const file = join(folder.path(), 'sizes.csv');
+    // A first line that is no header, names that are numbers, bars between the cells.
+    writeFileSync(file, '3|of|4\n2019|2020|kind|y\n1|5|1|2\n2|6|2|3\n3|7|1|5\n');
+    const out = join(folder.path(), 'sizes');
+    const how = ['--skip-rows', '1', '--header', 'yes', '--delimiter', 'bar', '--categorical', 'kind'];
+    const net = ['--inputs', '2019,kind', '--num-layers', '1', '--steps', '2', '--quiet', '--out', out];
+    const { code, err } = await commandLine('train', '--data', 'csv', '--file', file, ...how, ...net);
+    expect(code, err).to.equal(0);
+    const { extra } = readCheckpoint(join(out, 'checkpoints', 'latest.checkpoint'));
+    expect(extra?.featureNames).to.deep.equal(['2019', 'kind=1', 'kind=2']);
+  });
+
   it('measures the error of probabilities, not of logits, with binary cross-entropy', async () => {
     const file = join(folder.path(), 'binary.csv');
     writeFileSync(file, 'a,y\n1,0\n2,0\n3,1\n4,1\n');

@@ -118,6 +118,31 @@ describe('CSV', () => {
     await expectFailure(read(many, { maxCategories: 20, header: false }), 'bad-file', /line 21.*at most 20 different/);
   });
 
+  it('asks rather than takes names for values, or numbers for categories', async () => {
+    const text = 'c,d,y\nred,x,yes\nblue,z,no\n';
+    await expectFailure(read(text), 'bad-file', /line 1: .*header: true or false.*text in both/);
+    expect((await read(text, { header: true })).dataset.samples).to.equal(2);
+    expect((await read(text, { header: false })).dataset.samples).to.equal(3);
+    await expectFailure(read('a,y\n'), 'bad-file', /header: true or false.*a single record/);
+    // Names among which are numbers; the first line of a file that says how large it is.
+    await expectFailure(read('2019,2020,y\n1,2,3\n4,5,6\n'), 'bad-file', /line 1, column 3.*--header yes.*"y"/);
+    await expectFailure(read('2019,y\n1,2\n4,5\n', { task: 'classification' }), 'bad-file', /line 1, column 2/);
+    await expectFailure(read('2,1,u,v\n1,2,3,0\n4,5,6,1\n'), 'bad-file', /line 1, column 3.*--skip-rows 1.*"u"/);
+    expect((await read('2019,2020,y\n1,2,3\n', { header: true })).dataset.valueNames).to.deep.equal(['y']);
+    // Text that comes again, or stands beside other text, is a value.
+    expect((await read('x,1\n2,2\nx,3\n')).dataset.featureNames).to.deep.equal(['column0=2', 'column0=x']);
+    expect((await read('x,1\n2,2\nz,3\n')).dataset.samples).to.equal(3);
+    await expectFailure(
+      read('a;y\n1,5;2\n2;3\n', { delimiter: ';' }),
+      'bad-file',
+      /column 1 \('a'\).*decimal point.*"1,5"/,
+    );
+    expect((await read('a;y\n1,5;2\n2;3\n', { categorical: ['a'] })).dataset.features).to.equal(2);
+    await expectFailure(read('a,y\r1,2\r3,4\r'), 'bad-file', /LF or CR LF.*line 1/);
+    await expectFailure(read('a b y\n1 2 3\n'), 'bad-file', /line 1: .*two columns set apart by ','.*one/);
+    expect((await read('a b y\n1 2 3\n', { delimiter: 'blanks' })).dataset.features).to.equal(2);
+  });
+
   it('bounds what gzip may yield and reports a truncated file', async () => {
     const bomb = gzipSync(Buffer.alloc(8 << 20, '1,2\n'));
     expect(bomb.length).to.be.below(1 << 17);

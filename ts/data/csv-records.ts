@@ -87,7 +87,7 @@ export async function openRecords(
   const rest = joined(held, lines);
   const records =
     delimiter === 'blanks'
-      ? blankRecords(rest, skipped, options.comment)
+      ? blankRecords(path, rest, skipped, options.comment)
       : delimitedRecords(path, rest, skipped, delimiter, options.comment);
   return { delimiter, records };
 }
@@ -142,7 +142,14 @@ async function* joined(
   }
 }
 
+/** Lines that end in a carriage return alone come here as one. */
+function checkLineEnd(path: string, text: string, line: number): void {
+  if (text.includes('\r'))
+    throw badFile(path, 'lines that end in LF or CR LF', `a carriage return alone inside line ${line}`);
+}
+
 async function* blankRecords(
+  path: string,
   lines: AsyncGenerator<string, void, undefined>,
   skipped: number,
   comment: string | undefined,
@@ -152,6 +159,7 @@ async function* blankRecords(
     line++;
     const trimmed = text.trim();
     if (trimmed === '' || (comment && trimmed.startsWith(comment))) continue;
+    checkLineEnd(path, trimmed, line);
     yield { cells: trimmed.split(/[ \t]+/), line };
   }
 }
@@ -178,6 +186,7 @@ async function* delimitedRecords(
       }
       line++;
       if (text.trim() === '' || (comment && text.trimStart().startsWith(comment))) continue;
+      checkLineEnd(path, text, line);
       const cells = text.split(delimiter);
       for (let i = 0; i < cells.length; i++) cells[i] = cells[i].trim();
       yield { cells, line };

@@ -17,7 +17,10 @@ export type ColumnReference = string | number;
 export interface CsvOptions {
   /** Default: told from the first record (comma, semicolon, tab, bar, or runs of blanks). */
   delimiter?: Delimiter;
-  /** Whether the first record holds names. Default 'auto': yes when it holds no number and the second record does. */
+  /**
+   * Whether the first record holds names. Default 'auto': yes when it holds no number and the second record does, no when it
+   * holds one; where neither holds a number, or the first record alone has text above numbers, that is to be said.
+   */
   header?: boolean | 'auto';
   /** Lines to leave out before the first record. Default 0. */
   skipRows?: number;
@@ -99,6 +102,8 @@ interface Reading {
   target: boolean;
   /** Unknown until the first cell that is not missing. */
   kind: 'number' | 'category' | null;
+  /** Whether `categorical` or the task made it a category. */
+  chosen: boolean;
   codes: Map<string, number>;
   fixed: CsvColumn | null;
 }
@@ -136,8 +141,15 @@ export async function readCsv(
   try {
     const first = await next(records);
     if (!first) throw badFile(path, 'at least one record', 'none');
+    if (!schema && first.cells.length === 1) {
+      throw badFile(
+        `${path}, line ${first.line}`,
+        `at least two columns set apart by ${describeDelimiter(delimiter)} (--delimiter says another)`,
+        'one',
+      );
+    }
     const second = await next(records);
-    const header = schema?.header ?? decideHeader(options.header ?? 'auto', first, second);
+    const header = schema?.header ?? decideHeader(path, options.header ?? 'auto', first, second);
     const width = schema?.columns ?? first.cells.length;
     const names = columnNames(path, first, header, width);
     const columns = schema ? fromSchema(path, schema, names, header) : chooseColumns(options, names, header);
@@ -171,6 +183,8 @@ export async function readCsv(
       }
     };
     if (!header) take(first);
+    const told = schema !== undefined || (options.header ?? 'auto') !== 'auto';
+    const doubtful = !header && !told && matrix.rows === 1 ? first : null;
     if (second && matrix.rows < limit) take(second);
     while (matrix.rows < limit) {
       const record = await next(records);
@@ -178,6 +192,8 @@ export async function readCsv(
       take(record);
     }
     if (matrix.rows === 0) throw badFile(path, 'at least one whole row', 'none');
+    if (doubtful !== null) checkFirstRecord(path, doubtful, columns, matrix);
+    checkDecimalCommas(path, columns, options);
     return assemble(path, matrix, columns, { delimiter, header, skipRows, width }, options);
   } finally {
     await records.return();
@@ -222,10 +238,48 @@ function checkCsvOptions(options: CsvOptions): void {
   }
 }
 
-function decideHeader(header: boolean | 'auto', first: TextRecord, second: TextRecord | null): boolean {
+const isNumber = (text: string): boolean => parseNumber(text) !== null;
+
+function decideHeader(path: string, header: boolean | 'auto', first: TextRecord, second: TextRecord | null): boolean {
   if (header !== 'auto') return header;
-  const isNumber = (text: string): boolean => parseNumber(text) !== null;
-  return !first.cells.some(isNumber) && second !== null && second.cells.some(isNumber);
+  if (first.cells.some(isNumber)) return false;
+  if (second?.cells.some(isNumber)) return true;
+  throw badFile(
+    `${path}, line ${first.line}`,
+    'a number in one of the first two records, to tell names from values (or header: true or false, --header yes or no)',
+    second ? 'text in both' : 'a single record of text',
+  );
+}
+
+/** A record that was taken for values because it holds a number, but alone has text in a column of numbers, is none. */
+function checkFirstRecord(path: string, first: TextRecord, columns: readonly Reading[], matrix: GrowingMatrix): void {
+  for (const [c, { name, index, codes }] of columns.entries()) {
+    const [text, ...others] = codes.keys();
+    if (text === undefined || isNumber(text) || others.length === 0 || !others.every(isNumber)) continue;
+    let again = false;
+    for (let n = 1; n < matrix.rows && !again; n++) again = matrix.data[n * columns.length + c] === 0;
+    if (again) continue;
+    throw badFile(
+      `${path}, line ${first.line}, column ${index + 1} ('${name}')`,
+      'a number as in the records below it (--header yes where the record holds names, --skip-rows 1 where it is something else)',
+      `"${text.slice(0, 40)}"`,
+    );
+  }
+}
+
+/** Numbers with a decimal comma would be taken for categories. */
+function checkDecimalCommas(path: string, columns: readonly Reading[], options: CsvOptions): void {
+  for (const { name, index, codes, fixed, chosen } of columns) {
+    if (fixed !== null || chosen || options.schema !== undefined) continue;
+    const texts = [...codes.keys()];
+    if (!texts.some((text) => text.includes(',')) || !texts.every((text) => isNumber(text.replace(',', '.')))) continue;
+    const example = texts.find((text) => text.includes(',')) ?? '';
+    throw badFile(
+      `${path}, column ${index + 1} ('${name}')`,
+      'numbers with a decimal point (or its name in categorical)',
+      `"${example.slice(0, 40)}"`,
+    );
+  }
 }
 
 function columnNames(path: string, first: TextRecord, header: boolean, width: number): string[] {
@@ -277,7 +331,7 @@ function chooseColumns(options: CsvOptions, names: readonly string[], header: bo
   const isTarget = new Set(targets);
   const inputs = options.inputs ? asked : [...names.keys()].filter((i) => !isTarget.has(i) && !excluded.has(i));
   if (targets.length === 0) failRange(operation, 'targets', 'at least one column', options.targets);
-  if (inputs.length === 0) failRange(operation, 'inputs', 'at least one column', options.inputs);
+  if (inputs.length === 0) failRange(operation, 'inputs', 'at least one column beside the targets', options.inputs);
   const chosen = [...inputs, ...targets];
   const twice = chosen.find((index, i) => chosen.indexOf(index) !== i);
   if (twice !== undefined) failRange(operation, 'inputs and targets', 'different columns', names[twice]);
@@ -292,9 +346,14 @@ function chooseColumns(options: CsvOptions, names: readonly string[], header: bo
     index,
     target: c >= inputs.length,
     kind: categorical.has(index) ? 'category' : null,
+    chosen: categorical.has(index),
     codes: new Map(),
     fixed: null,
   }));
+}
+
+function describeDelimiter(delimiter: Delimiter): string {
+  return delimiter === 'blanks' ? 'blanks' : delimiter === '\t' ? 'tabs' : `'${delimiter}'`;
 }
 
 function fromSchema(path: string, schema: CsvSchema, names: readonly string[], header: boolean): Reading[] {
@@ -308,6 +367,7 @@ function fromSchema(path: string, schema: CsvSchema, names: readonly string[], h
       index: column.index,
       target: c >= schema.inputs.length,
       kind: column.categories ? 'category' : 'number',
+      chosen: false,
       codes: new Map((column.categories ?? []).map((text, k) => [text, k])),
       fixed: column,
     };

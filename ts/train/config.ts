@@ -70,7 +70,31 @@ export const runOptions: readonly RunOption[] = [
     'csv: columns to predict, names or numbers from 0 with commas between (default: the last)',
     { data: ['csv'] },
   ),
+  option('Data', 'inputs', 'string', 'csv: columns to predict from (default: all others)', { data: ['csv'] }),
   option('Data', 'exclude', 'string', 'csv: columns to leave out', { data: ['csv'] }),
+  option('Data', 'categorical', 'string', 'csv: columns that are categories although they hold numbers', {
+    data: ['csv'],
+  }),
+  option('Data', 'header', 'choice', 'csv: whether the first record holds names; auto: yes when it holds no number', {
+    choices: ['auto', 'yes', 'no'],
+    default: 'auto',
+    data: ['csv'],
+  }),
+  option('Data', 'skip-rows', 'integer', 'csv: lines to leave out before the first record', {
+    minimum: 0,
+    default: 0,
+    data: ['csv'],
+  }),
+  option(
+    'Data',
+    'delimiter',
+    'choice',
+    'csv: what sets the cells of a record apart (default: as the first one tells)',
+    {
+      choices: ['comma', 'semicolon', 'tab', 'bar', 'blanks'],
+      data: ['csv'],
+    },
+  ),
   option('Data', 'task', 'choice', 'csv, npy: what the target is', {
     choices: ['auto', 'classification', 'regression'],
     default: 'auto',
@@ -398,7 +422,8 @@ export async function readConfigFile(path: string): Promise<Record<string, unkno
   let value: unknown;
   try {
     if (extension === '.json') value = JSON.parse(text);
-    else if (extension === '.yaml' || extension === '.yml') value = (await import('yaml')).parse(text);
+    else if (extension === '.yaml' || extension === '.yml')
+      value = (await import('yaml')).parse(text, { logLevel: 'error' });
     else throw new RangeError(`configuration: expected a name ending in .json, .yaml or .yml, received ${path}`);
   } catch (error) {
     if (error instanceof RangeError) throw error;

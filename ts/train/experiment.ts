@@ -2,6 +2,7 @@
  * From resolved settings to the parts of a run: data, network, first parameters, source of batches, optimizer and
  * evaluator. The same settings and seed give the same parts, bit for bit.
  */
+import type { Delimiter } from '../data/csv-records.js';
 import { take, wholeBatch, fixedBatch, type Dataset } from '../data/dataset.js';
 import { loadDataset, type DataName, type LoadedData, type LoadOptions } from '../data/load.js';
 import { Network } from '../derivatives/network.js';
@@ -69,17 +70,29 @@ export function datasetRequest(settings: Settings): LoadOptions {
   }
   if (data === 'csv') {
     const csv: Record<string, unknown> = { task: settings.task, missing: settings.missing };
-    for (const flag of ['targets', 'exclude']) {
+    for (const flag of ['inputs', 'targets', 'exclude', 'categorical']) {
       if (settings[flag] !== undefined) csv[flag] = columnList(settings[flag] as string);
     }
+    if (settings.header !== 'auto') csv.header = settings.header === 'yes';
+    if (settings['skip-rows'] !== 0) csv.skipRows = settings['skip-rows'];
+    if (settings.delimiter !== undefined) csv.delimiter = delimiters[settings.delimiter as string];
     request.csv = csv;
   }
   return request as unknown as LoadOptions;
 }
 
-/** "age, 3" -> ['age', 3] */
-function columnList(text: string): (string | number)[] {
-  return text.split(',').map((part) => (/^\d+$/.test(part.trim()) ? Number(part) : part.trim()));
+/** Delimiters by the words of the flag. */
+const delimiters: Readonly<Record<string, Delimiter>> = {
+  comma: ',',
+  semicolon: ';',
+  tab: '\t',
+  bar: '|',
+  blanks: 'blanks',
+};
+
+/** "age, 3" -> ['age', '3']: a text of digits is a name where there is one of that name, else an index. */
+function columnList(text: string): string[] {
+  return text.split(',').map((part) => part.trim());
 }
 
 /** Reads or makes the data that the settings name. */
