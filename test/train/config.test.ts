@@ -90,6 +90,16 @@ describe('configuration of a run', () => {
     [{ optimizer: 'adam', schedule: ['cosine', 10] }, /expected a schedule .* for --schedule, received array/],
     [{ out: 'runs/a' }, /'out' is given on the command line \(--out\)/],
     [{ a: 1 }, /unknown option 'a'; allowed/],
+    // Options that the others leave without an effect.
+    [
+      { optimizer: 'gauss-newton', 'damping-control': 'gain-ratio', 'search-factor': 3 },
+      /'gauss-newton': --search-factor has an effect with --damping-control search only/,
+    ],
+    [{ 'damping-control': 'search', 'damping-increase': 3 }, /--damping-control gain-ratio only/],
+    [{ 'batch-size': 8, optimizer: 'gauss-newton', 'search-factor': 3 }, /--search-factor has an effect/],
+    [{ optimizer: 'kfac', 'fisher-seed': 3 }, /--fisher-seed has an effect with --fisher sampled only/],
+    [{ optimizer: 'kfac', rescaling: 'clip', 'adapt-gamma': true }, /--rescaling model only/],
+    [{ optimizer: 'hessian-free', preconditioner: 'none', 'sub-batch': 8 }, /--preconditioner sub-batch only/],
     [{ data: 'mnist' }, 'expected --data-dir'],
     [{ data: 'csv' }, 'expected --file'],
     [{ 'image-size': 4 }, '--image-size does not belong to --data spirals; it belongs to: cifar10'],
@@ -119,6 +129,32 @@ describe('configuration of a run', () => {
       writeFileSync(join(folder.path(), name), `\uFEFF${text}`);
       expect(await readConfigFile(join(folder.path(), name))).to.deep.equal({ lr: 0.1 });
     }
+  });
+
+  it('fills defaults of streams where they have an effect, and knows its own result again', () => {
+    const stream = { 'batch-size': 300 };
+    const kfac = resolveSettings({ ...stream, optimizer: 'kfac', 'fisher-seed': 3 });
+    expect(kfac).to.include({ fisher: 'sampled', 'adapt-interval': 5, 'model-momentum': false });
+    const clip = resolveSettings({ ...stream, optimizer: 'kfac', rescaling: 'clip', lr: 0.1 });
+    expect(clip).to.not.have.any.keys('adapt-interval', 'model-momentum', 'damping-decay');
+    const search = resolveSettings({ ...stream, optimizer: 'gauss-newton', 'damping-control': 'search' });
+    expect(search).to.not.have.property('damping-decrease');
+    for (const settings of [kfac, clip, search]) expect(resolveSettings(settings)).to.deep.equal(settings);
+  });
+
+  it('refuses what has no effect with the loss of the network, in the words of the flags', () => {
+    const network = (loss: 'mse' | 'cross-entropy'): Network =>
+      new Network({ inputs: 2, loss, layers: [{ type: 'dense', units: 2, activation: 'identity' }] });
+    const make = (name: string, settings: Record<string, unknown>, loss: 'mse' | 'cross-entropy' = 'mse'): unknown =>
+      createOptimizer(name, network(loss), settings);
+    expect(() => make('gauss-newton', { 'search-factor': 3 })).to.throw(RangeError, /--damping-control search only/);
+    expect(() => make('gauss-newton', { 'search-factor': 3 }, 'cross-entropy')).to.not.throw();
+    expect(() => make('hessian-free', { 'sub-batch': 3 })).to.throw(RangeError, /--preconditioner sub-batch only/);
+    expect(() => make('kfac', { lr: 0.1 })).to.throw(TypeError, /^optimizer 'kfac': .* for --lr, received 0\.1/);
+    expect(() => make('gauss-newton', { 'minimum-damping': 10, 'maximum-damping': 1 })).to.throw(
+      RangeError,
+      /^optimizer 'gauss-newton': expected a number <= --maximum-damping \(1\) for --minimum-damping, received 10/,
+    );
   });
 
   it('leaves targets that are probabilities as they are', () => {

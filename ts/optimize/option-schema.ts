@@ -30,6 +30,10 @@ export interface OptionSpec {
   below?: number;
   /** values allowed, for type 'choice' */
   choices?: readonly string[];
+  /** another option, by flag, and the values with which this one has an effect; with others it is refused */
+  needs?: { flag: string; values: readonly OptionValue[] };
+  /** default that depends on the network, where `default` is not given */
+  defaultFor?: (network: { loss: string }) => OptionValue;
   /** one line for help texts */
   help: string;
 }

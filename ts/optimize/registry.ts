@@ -169,6 +169,7 @@ const entries: readonly OptimizerEntry[] = [
         flag: 'damping-control',
         type: 'choice',
         streamDefault: 'gain-ratio',
+        defaultFor: ({ loss }) => (loss === 'mse' ? 'gain-ratio' : 'search'),
         choices: ['search', 'gain-ratio'],
         help: 'search: best of several dampings a step, the default of the cross-entropies; gain-ratio: one trial, the default of mse and of streams of batches',
       },
@@ -178,6 +179,7 @@ const entries: readonly OptimizerEntry[] = [
         type: 'number',
         default: 10,
         above: 1,
+        needs: { flag: 'damping-control', values: ['search'] },
         help: 'ratio of neighbouring trial dampings',
       },
       momentum(0),
@@ -203,6 +205,7 @@ const entries: readonly OptimizerEntry[] = [
         streamDefault: 0.5,
         above: 0,
         below: 1,
+        needs: { flag: 'damping-control', values: ['gain-ratio'] },
         help: 'factor on the damping after a good step (default: 0.3 for mse, else 0.5)',
       },
       {
@@ -211,6 +214,7 @@ const entries: readonly OptimizerEntry[] = [
         type: 'number',
         default: 2,
         above: 1,
+        needs: { flag: 'damping-control', values: ['gain-ratio'] },
         help: 'factor on the damping after a poor step',
       },
       {
@@ -352,14 +356,55 @@ export function createOptimizer(
   device: DeviceName = 'cpu',
 ): Optimizer {
   const entry = optimizerEntry(name);
-  const options = resolveOptimizerSettings(entry, settings);
-  return entry.create(network, entry.onDevice === true ? { ...options, device } : options);
+  const options = resolveOptimizerSettings(entry, settings, network);
+  try {
+    return entry.create(network, entry.onDevice === true ? { ...options, device } : options);
+  } catch (error) {
+    throw inFlags(entry, error);
+  }
 }
 
-/** Checks settings keyed by flag and returns the options object of the optimizer. */
+/** Misuse in the names of the flags that were given, where the optimizer speaks of its options. */
+function inFlags(entry: OptimizerEntry, error: unknown): unknown {
+  if (!(error instanceof TypeError || error instanceof RangeError)) return error;
+  let message = error.message.replace(/^create\w+: /, `optimizer '${entry.name}': `);
+  for (const { name, flag } of entry.options) {
+    message = message.replace(new RegExp(`\\boptions\\.${name}\\b`, 'g'), `--${flag}`);
+    message = message.replace(new RegExp(` for ${name}, received`), ` for --${flag}, received`);
+    // A name of several words is no word of the text.
+    if (/[A-Z]/.test(name)) message = message.replace(new RegExp(`\\b${name}\\b`, 'g'), `--${flag}`);
+  }
+  return error instanceof TypeError
+    ? new TypeError(message, { cause: error })
+    : new RangeError(message, { cause: error });
+}
+
+/**
+ * Whether an option has an effect beside the others: the option it needs has one of the values. Yes, too, where that cannot be
+ * told without the network.
+ */
+export function hasEffect(
+  entry: OptimizerEntry,
+  spec: OptionSpec,
+  settings: Record<string, unknown>,
+  network?: Network,
+): boolean {
+  const { needs } = spec;
+  if (needs === undefined) return true;
+  const needed = entry.options.find(({ flag }) => flag === needs.flag);
+  const value = settings[needs.flag] ?? needed?.default ?? (network && needed?.defaultFor?.(network));
+  return value === undefined || needs.values.includes(value as OptionValue);
+}
+
+/**
+ * Checks settings keyed by flag and returns the options object of the optimizer.
+ *
+ * @param network where it is known, options that have no effect with its loss are refused too
+ */
 export function resolveOptimizerSettings(
   entry: OptimizerEntry,
   settings: Record<string, unknown>,
+  network?: Network,
 ): Record<string, OptionValue> {
   checkObject('optimizer', 'settings', settings);
   const options: Record<string, OptionValue> = {};
@@ -377,6 +422,11 @@ export function resolveOptimizerSettings(
       );
     }
     options[spec.name] = checkOption(`optimizer '${entry.name}'`, spec, value);
+    if (spec.needs !== undefined && value !== spec.default && !hasEffect(entry, spec, settings, network)) {
+      throw new RangeError(
+        `optimizer '${entry.name}': --${flag} has an effect with --${spec.needs.flag} ${spec.needs.values.map(String).join(' or ')} only`,
+      );
+    }
   }
   return options;
 }

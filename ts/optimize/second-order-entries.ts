@@ -85,6 +85,9 @@ export const newtonEntry: OptimizerEntry = {
   create: (network, options) => createNewton(network, options),
 };
 
+/** Options of the exact quadratic model, which the rescaling 'clip' does without. */
+const byModel: OptionSpec['needs'] = { flag: 'rescaling', values: ['model'] };
+
 const kfacOptions: readonly OptionSpec[] = [
   number('damping', 'damping', 1, 'first damping', { above: 0, streamDefault: 0.1 }),
   {
@@ -108,11 +111,15 @@ const kfacOptions: readonly OptionSpec[] = [
     streamDefault: 10,
   }),
   integer('inverseInterval', 'inverse-interval', 20, 'steps between inversions of the Kronecker factors'),
-  integer('adaptInterval', 'adapt-interval', 1, 'steps between adaptations of the damping', { streamDefault: 5 }),
+  integer('adaptInterval', 'adapt-interval', 1, 'steps between adaptations of the damping', {
+    streamDefault: 5,
+    needs: byModel,
+  }),
   number('dampingDecay', 'damping-decay', 0.8, 'factor on the damping per step after good steps', {
     above: 0,
     below: 1,
     streamDefault: 0.95,
+    needs: byModel,
   }),
   number('decay', 'factor-decay', 0.95, 'largest weight of the past in the Kronecker factors', {
     minimum: 0,
@@ -123,6 +130,7 @@ const kfacOptions: readonly OptionSpec[] = [
     flag: 'adapt-gamma',
     type: 'boolean',
     default: false,
+    needs: byModel,
     help: 'tune the damping of the factors apart',
   },
   number('minimumDamping', 'minimum-damping', 1e-20, 'least damping', { above: 0, streamDefault: 0.01 }),
@@ -132,6 +140,7 @@ const kfacOptions: readonly OptionSpec[] = [
     type: 'boolean',
     default: true,
     streamDefault: false,
+    needs: byModel,
     help: 'momentum by the quadratic model',
   },
   number('maximumDamping', 'maximum-damping', 1e10, 'largest damping', { above: 0 }),
@@ -148,6 +157,7 @@ const kfacOptions: readonly OptionSpec[] = [
     default: 0,
     minimum: 0,
     maximum: 0xffffffff,
+    needs: { flag: 'fisher', values: ['sampled'] },
     help: 'seed of drawn labels',
   },
 ];
@@ -197,13 +207,17 @@ export const hessianFreeEntry: OptimizerEntry = {
       flag: 'preconditioner',
       type: 'choice',
       choices: preconditionerNames,
+      defaultFor: () => 'diagonal',
       help: 'of CG (default: diagonal; none for the Hessian)',
     },
     number('exponent', 'preconditioner-exponent', 0.75, 'exponent of diagonal preconditioners', {
       above: 0,
       maximum: 1,
+      needs: { flag: 'preconditioner', values: ['diagonal', 'exact-diagonal'] },
     }),
-    integer('subBatch', 'sub-batch', 32, 'samples of the preconditioner sub-batch'),
+    integer('subBatch', 'sub-batch', 32, 'samples of the preconditioner sub-batch', {
+      needs: { flag: 'preconditioner', values: ['sub-batch'] },
+    }),
     integer('maxIterations', 'cg-iterations', 250, 'most products of one step'),
     number('progress', 'cg-progress', undefined, 'stop at this relative progress per iteration (default 5e-4)', {
       minimum: 0,
@@ -229,6 +243,7 @@ export const hessianFreeEntry: OptimizerEntry = {
       default: 0,
       minimum: 0,
       maximum: 0xffffffff,
+      needs: { flag: 'preconditioner', values: ['kfac'] },
       help: 'seed of drawn labels',
     },
   ],

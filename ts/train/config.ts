@@ -15,6 +15,7 @@ import { activationCodes } from '../native/kernels.js';
 import { checkOption, type OptionSpec, type OptionValue } from '../optimize/option-schema.js';
 import {
   allOptimizerFlags,
+  hasEffect,
   optimizerEntries,
   optimizerEntry,
   optimizerNames,
@@ -388,13 +389,14 @@ export function resolveSettings(given: Record<string, unknown>, operation = 'tra
   }
   // The optimizer's own options are checked now, before any data is read.
   const entry = optimizerEntry(resolved.optimizer as string);
-  resolveOptimizerSettings(entry, optimizerSettings(resolved));
-  if (resolved['fixed-batch'] !== true && resolved['full-batch'] !== true) {
-    for (const spec of entry.options) {
-      if (spec.streamDefault !== undefined) resolved[spec.flag] ??= spec.streamDefault;
-    }
+  const stream = resolved['fixed-batch'] !== true && resolved['full-batch'] !== true;
+  const withDefaults: Settings = { ...resolved };
+  for (const spec of stream ? entry.options : []) {
+    if (spec.streamDefault !== undefined && hasEffect(entry, spec, withDefaults))
+      withDefaults[spec.flag] ??= spec.streamDefault;
   }
-  return resolved;
+  resolveOptimizerSettings(entry, optimizerSettings(withDefaults));
+  return withDefaults;
 }
 
 /** K-FAC averages curvature over batches; one of fewer samples than this says too little of it, and Adam's cheap steps win. */
