@@ -1,7 +1,10 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect } from 'chai';
+import { readMetrics } from '../../ts/train/run-folder.js';
+import { TrainingSession } from '../../ts/train/session.js';
 import { crc32c, encodeScalars, EventWriter, frameRecord } from '../../ts/train/tensorboard.js';
-import { temporaryFolder } from './helpers.js';
+import { runSession, small, temporaryFolder } from './helpers.js';
 
 interface Field {
   field: number;
@@ -101,6 +104,31 @@ describe('TensorBoard events', () => {
         return [(tag.value as Buffer).toString('utf8'), number.value];
       });
       expect(found).to.deep.equal(Object.entries(values));
+    }
+  });
+
+  it('holds the figures of a run, one value a tag and step', async () => {
+    const path = join(folder.path(), 'run');
+    await runSession(await TrainingSession.start({ ...small, steps: 6, validation: 0.2 }, path));
+    const [file] = readdirSync(path).filter((name) => name.startsWith('events.out'));
+    const found = new Map<string, number>();
+    for (const record of records(readFileSync(join(path, file))).slice(1)) {
+      const event = fields(record);
+      const step = event.find(({ field }) => field === 2)?.value ?? 0;
+      for (const { value } of fields(event.find(({ field }) => field === 5)?.value as Buffer)) {
+        const [tag, number] = fields(value as Buffer);
+        const key = `${(tag.value as Buffer).toString()} ${String(step)}`;
+        expect(found.get(key) ?? number.value, key).to.equal(number.value);
+        found.set(key, number.value as number);
+      }
+    }
+    for (const event of readMetrics(join(path, 'metrics.jsonl'))) {
+      const figures =
+        event.type === 'step'
+          ? { 'step/loss': event.loss, 'step/norm': event.stepNorm }
+          : { 'train/loss': event.sets.train.loss, 'validation/accuracy': event.sets.validation.accuracy };
+      for (const [tag, value] of Object.entries(figures))
+        expect(found.get(`${tag} ${event.step}`), `${tag} ${event.step}`).to.equal(Math.fround(value));
     }
   });
 

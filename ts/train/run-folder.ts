@@ -124,9 +124,10 @@ export class RunFolder {
 function scalarsOf(event: TrainEvent): Record<string, number> {
   const values: Record<string, number> = { 'time/optimizer_seconds': event.seconds };
   if (event.type === 'step') {
-    values['train/loss'] = event.loss;
-    values['train/step_norm'] = event.stepNorm;
-    values['train/samples_per_second'] = event.samplesPerSecond;
+    // Not 'train/..': that is the evaluation on the training set, which may be of the same step.
+    values['step/loss'] = event.loss;
+    values['step/norm'] = event.stepNorm;
+    values['step/samples_per_second'] = event.samplesPerSecond;
     for (const [name, value] of Object.entries(event.figures))
       if (typeof value === 'number') values[`optimizer/${name}`] = value;
   } else {
