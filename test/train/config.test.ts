@@ -5,6 +5,7 @@ import { Network } from '../../ts/derivatives/network.js';
 import { DeepHessianError } from '../../ts/errors.js';
 import { createOptimizer, optimizerEntries } from '../../ts/optimize/registry.js';
 import { nearest, readConfigFile, resolveSettings, runOptions } from '../../ts/train/config.js';
+import { TrainingSession } from '../../ts/train/session.js';
 import { temporaryFolder } from './helpers.js';
 
 describe('configuration of a run', () => {
@@ -140,6 +141,15 @@ describe('configuration of a run', () => {
     const search = resolveSettings({ ...stream, optimizer: 'gauss-newton', 'damping-control': 'search' });
     expect(search).to.not.have.property('damping-decrease');
     for (const settings of [kfac, clip, search]) expect(resolveSettings(settings)).to.deep.equal(settings);
+  });
+
+  it('refuses an initialisation beside a file of parameters', async () => {
+    for (const more of [{ init: 'he' }, { gain: 2 }]) {
+      const given = { 'init-from': 'net.safetensors', ...more };
+      const error = await TrainingSession.start(given, join(folder.path(), 'run')).catch((e: unknown) => e as Error);
+      expect(error).to.be.instanceOf(RangeError);
+      expect((error as Error).message).to.match(/--init-from and --(init|gain) exclude each other/);
+    }
   });
 
   it('refuses what has no effect with the loss of the network, in the words of the flags', () => {

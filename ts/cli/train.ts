@@ -30,7 +30,7 @@ Examples:
   deep-hessian train --data csv --file table.csv --targets price --num-layers 3 --steps 200 --target-loss 1e-6
   deep-hessian train --data mnist --data-dir data/mnist --optimizer adam --lr 1e-3 --epochs 3 --schedule cosine:2800+warmup:100
   deep-hessian train --config run.yaml --seed 2
-  deep-hessian train --resume runs/spirals-20260101-120000 --time-budget 60
+  deep-hessian train --resume runs/spirals-gauss-newton-20260101-120000 --time-budget 60
 `;
 
 /** Names image files that were left out: the first ten, and how many more. */

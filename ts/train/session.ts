@@ -48,6 +48,10 @@ export class TrainingSession {
    */
   static async start(given: Record<string, unknown>, path: string): Promise<TrainingSession> {
     const settings = resolveSettings(given);
+    for (const flag of ['init', 'gain'] as const) {
+      if (given['init-from'] !== undefined && given[flag] !== undefined)
+        throw new RangeError(`train: --init-from and --${flag} exclude each other: the parameters come from the file`);
+    }
     kernels.setThreads(settings.threads as number);
     const experiment = await buildExperiment(settings);
     return new TrainingSession(settings, experiment, RunFolder.create(path, settings), null);
