@@ -1,3 +1,4 @@
+import { PassThrough } from 'node:stream';
 import { expect } from 'chai';
 import { describeStep, isFresh, Progress } from '../../ts/cli/progress.js';
 import type { EndRecord, EvaluationRecord, StepRecord } from '../../ts/train/trainer.js';
@@ -65,5 +66,22 @@ describe('progress', () => {
       .to.match(/step 1 /)
       .and.to.not.contain('accuracy');
     expect(lines[1]).to.match(/step 2 .*train accuracy 99\.0%/);
+  });
+
+  it('leaves the bar of an interrupted run where it was', () => {
+    const stream = Object.assign(new PassThrough(), { isTTY: true, columns: 200 });
+    let text = '';
+    stream.on('data', (part: Buffer) => (text += part.toString()));
+    const progress = new Progress({ out: () => {}, err: () => {}, stream, interactive: true }, false);
+    progress.begin('sgd');
+    const ends = { acceptedSteps: 25, rejectedSteps: 0, loss: 0.4, sets: {} };
+    progress.update('sgd', step(25, 1), { steps: 100 });
+    progress.update(
+      'sgd',
+      { type: 'end', reason: 'aborted', step: 25, epoch: 25, seconds: 1, ...ends },
+      { steps: 100 },
+    );
+    progress.finish();
+    expect(text).to.contain('25%').and.to.not.contain('100%');
   });
 });

@@ -98,7 +98,8 @@ export class Progress {
     const last = event.type === 'end';
     const figures = describeStep(this.step, this.evaluation, budget);
     if (this.bar !== null) {
-      this.bar.update(last ? 1000 : Math.round(1000 * fractionDone(budget, event)), { figures });
+      const done = event.type === 'end' && event.reason !== 'aborted' ? 1 : fractionDone(budget, event);
+      this.bar.update(Math.round(1000 * done), { figures });
     } else if (
       !this.terminal.interactive &&
       (last ? this.lines > 0 : performance.now() - this.lastLine > 1000 * plainInterval)
