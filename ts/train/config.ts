@@ -343,9 +343,6 @@ export function resolveSettings(given: Record<string, unknown>, operation = 'tra
   if (settings['fixed-batch'] === true && settings['full-batch'] === true) {
     throw new RangeError(`${operation}: --fixed-batch and --full-batch exclude each other`);
   }
-  if (settings['full-batch'] === true && settings['batch-size'] !== undefined) {
-    throw new RangeError(`${operation}: --full-batch and --batch-size exclude each other`);
-  }
   if (settings.stream === true) {
     for (const flag of ['fixed-batch', 'full-batch'] as const) {
       if (settings[flag] === true) throw new RangeError(`${operation}: --stream and --${flag} exclude each other`);
@@ -356,6 +353,9 @@ export function resolveSettings(given: Record<string, unknown>, operation = 'tra
       );
     if (settings.standardise !== undefined && settings.standardise !== 'none')
       throw new RangeError(`${operation}: --stream excludes --standardise; --normalise standardised works by channel`);
+  }
+  if (settings['full-batch'] === true && settings['batch-size'] !== undefined) {
+    throw new RangeError(`${operation}: --full-batch and --batch-size exclude each other`);
   }
   resolved['full-batch'] ??=
     settings['fixed-batch'] !== true && settings['batch-size'] === undefined && smallData.includes(data);
