@@ -98,6 +98,7 @@ describe('configuration of a run', () => {
     ],
     [{ 'damping-control': 'search', 'damping-increase': 3 }, /--damping-control gain-ratio only/],
     [{ 'batch-size': 8, optimizer: 'gauss-newton', 'search-factor': 3 }, /--search-factor has an effect/],
+    [{ optimizer: 'newton', 'krylov-steps': 5000 }, '<= 1000 for --krylov-steps'],
     [{ optimizer: 'kfac', 'fisher-seed': 3 }, /--fisher-seed has an effect with --fisher sampled only/],
     [{ optimizer: 'kfac', rescaling: 'clip', 'adapt-gamma': true }, /--rescaling model only/],
     [{ optimizer: 'hessian-free', preconditioner: 'none', 'sub-batch': 8 }, /--preconditioner sub-batch only/],

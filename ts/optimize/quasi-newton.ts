@@ -124,7 +124,8 @@ export class QuasiNewton {
     checkPositive(operation, 'options.initialStep', initialStep);
     checkPositive(operation, 'options.c1', c1);
     checkPositive(operation, 'options.c2', c2);
-    if (c1 >= c2 || c2 >= 1) failRange(operation, 'options.c1, options.c2', '0 < c1 < c2 < 1', `${c1}, ${c2}`);
+    if (c1 >= c2 || c2 >= 1)
+      failRange(operation, 'options.c1', `a number below options.c2 (${c2}), which is below 1`, c1);
     checkInteger(operation, 'options.maxEvaluations', maxEvaluations, 1);
     checkOneOf(operation, 'options.safeguard', safeguard, safeguards);
     this.options = { initialStep, c1, c2, maxEvaluations, safeguard };

@@ -76,7 +76,10 @@ export const newtonEntry: OptimizerEntry = {
     }),
     number('minimumDamping', 'minimum-damping', 1e-12, 'least damping', { minimum: 0 }),
     maxTrials(10),
-    integer('krylovSteps', 'krylov-steps', 30, 'products spent on a look at the spectrum', { minimum: 2 }),
+    integer('krylovSteps', 'krylov-steps', 30, 'products spent on a look at the spectrum', {
+      minimum: 2,
+      maximum: 1000,
+    }),
     number('solveTolerance', 'solve-tolerance', 1e-8, 'relative residual of the solves', { above: 0 }),
     { name: 'inertia', flag: 'inertia', type: 'boolean', default: false, help: 'report the index of every point' },
     precision,
