@@ -131,10 +131,7 @@ describe('strong Wolfe line search', () => {
       (t) => t * t,
       (t) => 2 * t,
     );
-    expect(() => strongWolfe(line, 0, -1, { c1: 0.9, c2: 0.1 })).throw(
-      RangeError,
-      /below options\.c2 \(0\.1\).*options\.c1, received 0\.9$/,
-    );
+    expect(() => strongWolfe(line, 0, -1, { c1: 0.9, c2: 0.1 })).throw(RangeError, /c1 < c2/);
     expect(() => strongWolfe(line, NaN, -1)).throw(RangeError, /value0/);
     expect(() => strongWolfe(line, 0, -1, { initialStep: 0 })).throw(RangeError, /initialStep/);
     expect(() => strongWolfe({} as LineFunction, 0, -1)).throw(TypeError, /line.evaluate/);

@@ -161,6 +161,10 @@ describe('configuration of a run', () => {
     expect(() => make('gauss-newton', { 'search-factor': 3 })).to.throw(RangeError, /--damping-control search only/);
     expect(() => make('gauss-newton', { 'search-factor': 3 }, 'cross-entropy')).to.not.throw();
     expect(() => make('hessian-free', { 'sub-batch': 3 })).to.throw(RangeError, /--preconditioner sub-batch only/);
+    expect(() => make('lbfgs', { 'wolfe-c1': 0.95 })).to.throw(
+      RangeError,
+      /^optimizer 'lbfgs': expected a number below --wolfe-c2 \(0\.9\), .* for --wolfe-c1, received 0\.95/,
+    );
     expect(() => make('kfac', { lr: 0.1 })).to.throw(TypeError, /^optimizer 'kfac': .* for --lr, received 0\.1/);
     expect(() => make('gauss-newton', { 'minimum-damping': 10, 'maximum-damping': 1 })).to.throw(
       RangeError,
