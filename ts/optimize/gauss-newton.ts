@@ -14,6 +14,14 @@
  *       one loss. eps walks by a constant factor, first down, else up, while the loss of the trial keeps falling, and the
  *       best trial is taken. On a 30 x 16 network this needs a seventh of the steps of the classical rule, at two to
  *       three trials a step. It minimises the batch's own loss greedily: for fixed and full batches.
+ *
+ *       Left to itself the walk up always finds an eps that lowers the loss, and on a plateau of a saturated network that is
+ *       the way into a gorge: eps at 1e4, steps of 1e-4, for good. So the walk stops at the ceiling eps = loss / 2 and
+ *       takes that step although the loss rises, as long as it rises by less than 30 % (`uphill`): like gradient descent at
+ *       the edge of stability the iterates then leave regions too sharp for such steps (Lewkowycz et al. 2020; Cohen et
+ *       al. 2021). The ceiling follows the loss because G does: its Q is p (1 - p). With squared errors the same choice is
+ *       that of Yamashita & Fukushima (2001). Descent comes back where wandering does not pay: every 20 steps without a new
+ *       least loss halve the allowance, so that the sequence converges as a monotone one does.
  *   'gain-ratio', the default of the squared error: one trial; accepted when rho > accept; eps falls at rho > 0.75,
  *       doubles at rho < 0.25, times four on a rejection. With geodesic acceleration. On least squares the search is too
  *       greedy: it runs into narrow valleys (airfoil, 20 x 10, 20 s: 2e-4 where this rule reaches 1e-27). For stochastic
@@ -54,7 +62,14 @@ import {
 import { kernels } from '../native/index.js';
 import type { Batch } from '../network/index.js';
 import { checkBelow, checkDampingBounds, settingsOf } from './option-checks.js';
-import { stateNumber, stateVector, type Optimizer, type OptimizerState, type StepReport } from './optimizer.js';
+import {
+  stateCount,
+  stateNumber,
+  stateVector,
+  type Optimizer,
+  type OptimizerState,
+  type StepReport,
+} from './optimizer.js';
 
 export const dampingControls = ['search', 'gain-ratio'] as const;
 export type DampingControl = (typeof dampingControls)[number];
@@ -67,6 +82,8 @@ export interface GaussNewtonOptions {
   control?: DampingControl;
   /** 'search': ratio of neighbouring trial values of eps, default 10 */
   searchFactor?: number;
+  /** 'search': the share of the loss by which a step may raise it, default 0.3; 0: none. See the head of the file */
+  uphill?: number;
   /** eps is multiplied by this after a step with rho > 0.75, default 0.3 for the loss 'mse', else 0.5 */
   decrease?: number;
   /** and by this after one with rho < 0.25, default 2; a rejected step multiplies it by its square */
@@ -100,6 +117,7 @@ type Settings = Required<GaussNewtonOptions>;
 const defaults: Omit<Settings, 'control' | 'decrease' | 'geodesic'> = {
   damping: 1,
   searchFactor: 10,
+  uphill: 0.3,
   increase: 2,
   accept: 1e-3,
   minimumDamping: 1e-20,
@@ -118,9 +136,19 @@ function defaultsFor(leastSquares: boolean, given: DampingControl | undefined): 
   return { ...defaults, control, decrease: leastSquares ? 0.3 : 0.5, geodesic };
 }
 
+/** 'search': after so many steps without a new least loss the allowance of uphill steps is halved, down to the least worth having. */
+const patience = 20;
+const leastUphill = 0.01;
+/** 'search': a loss below this share of the least one so far is a new least loss. */
+const improvement = 0.99;
+
 class GaussNewton implements Optimizer {
   readonly name = 'gauss-newton';
   private eps: number;
+  /** 'search': least loss so far, steps since then, and what a step may raise the loss by, as a share of it */
+  private least = Number.MAX_VALUE;
+  private since = 0;
+  private uphill: number;
   private readonly previous: Float64Array;
   private readonly step_: Float64Array;
   private trial: Float64Array;
@@ -137,6 +165,7 @@ class GaussNewton implements Optimizer {
   ) {
     const P = network.parameterCount;
     this.eps = options.damping;
+    this.uphill = options.uphill;
     this.previous = new Float64Array(P);
     this.step_ = new Float64Array(P);
     this.trial = new Float64Array(P);
@@ -181,44 +210,67 @@ class GaussNewton implements Optimizer {
     return { loss, rho: predicted > 0 ? (point.loss - loss) / predicted : -1 };
   }
 
-  /** Walks eps by a constant factor while the trial's loss falls; takes the best trial. */
+  /** Walks eps by a constant factor while the trial's loss falls; takes the best trial, or a bounded step uphill. */
   private search(params: Float64Array, point: Linearization, solver: Solver): StepReport {
     const { options } = this;
     const { searchFactor: f, maxTrials, minimumDamping, maximumDamping } = options;
     const { loss } = point;
+    const uphill = this.allowance(loss);
+    const ceiling = uphill > 0 ? Math.min(maximumDamping, Math.max(minimumDamping, 0.5 * loss)) : maximumDamping;
+    const begun = Math.min(this.eps, ceiling);
     let trials = 0;
-    let eps = this.eps;
-    let best: Trial = { loss, rho: -1 };
+    let eps = begun;
+    let last: Trial = { loss, rho: -1 };
+    let best = last;
     let bestEps = eps;
     const consider = (value: number): boolean => {
       trials++;
-      const result = this.attempt(params, point, solver, value);
-      if (!(result.loss < best.loss)) return false;
-      best = result;
+      last = this.attempt(params, point, solver, value);
+      if (!(last.loss < best.loss)) return false;
+      best = last;
       bestEps = value;
       const held = this.best;
       this.best = this.trial;
       this.trial = held;
       return true;
     };
-    while (trials < maxTrials && !consider(eps) && eps < maximumDamping) eps = Math.min(maximumDamping, eps * f * f);
+    while (trials < maxTrials && !consider(eps) && eps < maximumDamping) {
+      if (uphill > 0 && eps >= ceiling && last.loss < (1 + uphill) * loss) {
+        this.eps = eps;
+        return this.take(params, this.trial, loss, eps, last.rho, trials);
+      }
+      // The ceiling is not stepped over: a trial there comes before any above.
+      eps = Math.min(eps < ceiling ? ceiling : maximumDamping, eps * f * f);
+    }
     if (best.loss < loss) {
       const start = bestEps;
       // The gain ratio saves trials that cannot win: a model that was poor at eps is worse below, one that was good at
       // eps has nothing to gain above.
       const first = best.rho;
-      const fresh = eps === this.eps;
       if (first > 0.3) {
         while (trials < maxTrials && bestEps > minimumDamping && consider(Math.max(minimumDamping, bestEps / f)));
       }
-      if (bestEps === start && fresh && first < 0.9) {
-        while (trials < maxTrials && bestEps < maximumDamping && consider(Math.min(maximumDamping, bestEps * f)));
+      if (bestEps === start && eps === begun && first < 0.9) {
+        while (trials < maxTrials && bestEps < ceiling && consider(Math.min(ceiling, bestEps * f)));
       }
       this.eps = bestEps;
       return this.take(params, this.best, loss, bestEps, best.rho, trials);
     }
     this.eps = eps;
     return { loss, accepted: false, stepNorm: 0, damping: eps, trials };
+  }
+
+  /** The share of the loss by which a step may raise it now, 0 for none. */
+  private allowance(loss: number): number {
+    if (loss < improvement * this.least) {
+      this.least = loss;
+      this.since = 0;
+      this.uphill = this.options.uphill;
+    } else if (++this.since === patience) {
+      this.since = 0;
+      this.uphill /= 2;
+    }
+    return this.uphill >= leastUphill ? this.uphill : 0;
   }
 
   private byGainRatio(params: Float64Array, point: Linearization, solver: Solver): StepReport {
@@ -337,14 +389,22 @@ class GaussNewton implements Optimizer {
   }
 
   state(): OptimizerState {
-    return { scalars: { damping: this.eps }, vectors: { previous: this.previous.slice() } };
+    const { eps: damping, least, since, uphill } = this;
+    return { scalars: { damping, least, since, uphill }, vectors: { previous: this.previous.slice() } };
   }
 
   restore(state: OptimizerState): void {
     const damping = stateNumber('gauss-newton.restore', state, 'damping');
     checkPositive('gauss-newton.restore', 'damping', damping);
+    const least = stateNumber('gauss-newton.restore', state, 'least');
+    const since = stateCount('gauss-newton.restore', state, 'since');
+    const uphill = stateNumber('gauss-newton.restore', state, 'uphill');
+    checkNonNegative('gauss-newton.restore', 'uphill', uphill);
     stateVector('gauss-newton.restore', state, 'previous', this.previous);
     this.eps = damping;
+    this.least = least;
+    this.since = since;
+    this.uphill = uphill;
   }
 
   dispose(): void {
@@ -473,6 +533,7 @@ export function createGaussNewton(network: Network, options: GaussNewtonOptions 
     checkPositive(operation, name, settings[name]);
   }
   checkNonNegative(operation, 'accept', settings.accept);
+  checkNonNegative(operation, 'uphill', settings.uphill);
   checkBelow(operation, 'momentum', settings.momentum, 1);
   checkInteger(operation, 'maxTrials', settings.maxTrials, 1, 1000);
   checkBoolean(operation, 'geodesic', settings.geodesic);

@@ -182,6 +182,15 @@ const entries: readonly OptimizerEntry[] = [
         needs: { flag: 'damping-control', values: ['search'] },
         help: 'ratio of neighbouring trial dampings',
       },
+      {
+        name: 'uphill',
+        flag: 'uphill',
+        type: 'number',
+        default: 0.3,
+        minimum: 0,
+        needs: { flag: 'damping-control', values: ['search'] },
+        help: 'share of the loss by which a step may raise it, which leads out of plateaus; 0: none',
+      },
       momentum(0),
       {
         name: 'maxStepSeconds',
