@@ -1,11 +1,13 @@
 import { expect } from 'chai';
 import { spirals } from '../../ts/data/generated.js';
 import { Network } from '../../ts/derivatives/network.js';
+import type { Batch } from '../../ts/network/batch.js';
 import { DeepHessianError } from '../../ts/errors.js';
 import type { Optimizer, StepReport } from '../../ts/optimize/optimizer.js';
+import { optimizerEntries } from '../../ts/optimize/registry.js';
 import { createAdam } from '../../ts/optimize/adam.js';
 import { createSgd } from '../../ts/optimize/sgd.js';
-import { fixedSource, sampledSource } from '../../ts/train/source.js';
+import { fixedSource, sampledSource, type BatchSource } from '../../ts/train/source.js';
 import { checkBudget, recordedStep, Trainer, type TrainEvent, type TrainerOptions } from '../../ts/train/trainer.js';
 
 const data = spirals({ points: 40, seed: 1 });
@@ -106,6 +108,33 @@ describe('Trainer', () => {
     );
     await collect(trainer);
     expect(trainer.counters).to.include({ step: 10, epoch: 2, samples: 80, accepted: 5, rejected: 5 });
+  });
+
+  it('uses the memory of spent batches again only where the optimizer has let go of them, to the same bits', async () => {
+    const train = async (optimizer: Optimizer, reuse: boolean): Promise<{ params: Float64Array; arrays: number }> => {
+      const stream = sampledSource(network, data, { batchSize: 8, seed: 1 });
+      const arrays = new Set<Float64Array>();
+      const source: BatchSource = {
+        ...stream,
+        next: (spent) => {
+          const next = stream.next(reuse ? spent : undefined) as Batch;
+          arrays.add(next.inputs);
+          return next;
+        },
+      };
+      const given = options({ source, optimizer, budget: { steps: 25 } });
+      await collect(new Trainer(given));
+      return { params: given.params, arrays: arrays.size };
+    };
+    for (const entry of optimizerEntries) {
+      const make = (): Optimizer => entry.create(network, entry.name === 'sgd' ? { rate: 0.1 } : {});
+      const again = await train(make(), true);
+      const fresh = await train(make(), false);
+      expect(again.params, entry.name).to.deep.equal(fresh.params);
+      expect(fresh.arrays).to.equal(25);
+      expect(again.arrays, entry.name).to.equal(make().releasesBatches === true ? 1 : 25);
+    }
+    expect(createAdam(network).releasesBatches).to.equal(true);
   });
 
   it('gives the event loop a turn', async () => {

@@ -200,6 +200,9 @@ export function evenChoice(dataset: Dataset, count: number): DataBatch {
   );
 }
 
+/** From so many features on a row is copied as a block: five times as fast at 768, slower below some 16 for the view it makes. */
+const blockCopy = 32;
+
 /**
  * Copies the rows `indices` into a batch.
  *
@@ -223,7 +226,8 @@ export function gather(dataset: Dataset, indices: ArrayLike<number>, into?: Data
   for (let n = 0; n < count; n++) {
     const from = indices[n] * features;
     const to = n * features;
-    for (let i = 0; i < features; i++) inputs[to + i] = dataset.inputs[from + i];
+    if (features >= blockCopy) inputs.set(dataset.inputs.subarray(from, from + features), to);
+    else for (let i = 0; i < features; i++) inputs[to + i] = dataset.inputs[from + i];
     for (let k = 0; k < width; k++) targets[n * width + k] = source[indices[n] * width + k];
   }
   return batch;

@@ -41,13 +41,29 @@ export interface Batch {
   readonly loss?: LossName;
 }
 
-/** Checks and prepares a batch for a network of these sizes. */
-export function prepareBatch(operation: string, inputs: number, outputs: number, loss: LossName, data: unknown): Batch {
+/**
+ * Checks and prepares a batch for a network of these sizes.
+ *
+ * @param spent a batch that nobody looks at any more: its array of inputs is overwritten where it has the size
+ */
+export function prepareBatch(
+  operation: string,
+  inputs: number,
+  outputs: number,
+  loss: LossName,
+  data: unknown,
+  spent?: Batch,
+): Batch {
   checkObject(operation, 'batch', data);
   checkKeys(operation, 'batch', data, ['inputs', 'targets', 'weights']);
   const samples = checkInputs(operation, data.inputs, inputs);
   const source = data.inputs as Float64Array;
-  const unitMajor = new Float64Array(source.length);
+  // A fresh array of megabytes a step costs several times the transposition: its pages are mapped, zeroed and given back.
+  const held = spent?.inputs;
+  const unitMajor =
+    held instanceof Float64Array && held.length === source.length && held !== source
+      ? held
+      : new Float64Array(source.length);
   kernels.transpose(inputs, samples, source, 0, inputs, unitMajor, 0, samples);
   const weights =
     data.weights === undefined || data.weights === null ? null : checkWeights(operation, data.weights, samples);

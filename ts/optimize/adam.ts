@@ -37,6 +37,7 @@ export interface AdamOptions {
 type Settings = Required<Omit<AdamOptions, 'clipNorm' | 'schedule'>> & AdamOptions;
 
 class Adam implements Optimizer {
+  readonly releasesBatches = true;
   private readonly gradient: Float64Array;
   private readonly m: Float64Array;
   private readonly v: Float64Array;

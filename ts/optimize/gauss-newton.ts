@@ -144,6 +144,7 @@ const improvement = 0.99;
 
 class GaussNewton implements Optimizer {
   readonly name = 'gauss-newton';
+  readonly releasesBatches = true;
   private eps: number;
   /** 'search': least loss so far, steps since then, and what a step may raise the loss by, as a share of it */
   private least = Number.MAX_VALUE;

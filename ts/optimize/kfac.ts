@@ -121,6 +121,7 @@ const eagerSteps = 10;
 
 /** The loop around a {@link CurvatureInverse}. */
 export class NaturalGradient implements Optimizer {
+  readonly releasesBatches = true;
   private lambda: number;
   private gamma2: number;
   private steps = 0;

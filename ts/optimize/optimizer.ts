@@ -31,6 +31,8 @@ export interface OptimizerState {
 export interface Optimizer {
   /** the name in the registry, e.g. 'gauss-newton' */
   readonly name: string;
+  /** true: a step looks at its own batch only, never at an earlier one, whose memory may then serve the next. Default false. */
+  readonly releasesBatches?: boolean;
   /** One step on `batch`; `params` is updated in place (left untouched when the step is rejected). */
   step(params: Float64Array, batch: Batch): StepReport;
   /** A snapshot: vectors are copies. */

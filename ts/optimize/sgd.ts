@@ -34,6 +34,7 @@ export interface SgdOptions {
 
 class Sgd implements Optimizer {
   readonly name = 'sgd';
+  readonly releasesBatches = true;
   private readonly gradient: Float64Array;
   private readonly velocity: Float64Array;
   private readonly before: Float64Array;

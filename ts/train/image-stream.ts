@@ -113,7 +113,7 @@ export function imageSource(
     kind: 'stream',
     samples: folder.samples,
     stepsPerEpoch: sampler.batchesPerEpoch,
-    next: async () => {
+    next: async (spent) => {
       if (running === null) {
         const ahead = createSampler();
         ahead.restore(position);
@@ -123,7 +123,7 @@ export function imageSource(
       const { value } = await running.batches.next();
       if (!value) throw new DeepHessianError('aborted', 'the image stream has been closed');
       position = value.state;
-      return network.batch({ inputs: value.inputs, targets: networkTargets(network, value.targets) });
+      return network.batch({ inputs: value.inputs, targets: networkTargets(network, value.targets) }, spent);
     },
     state: () => ({ kind: 'images', ...position }),
     restore: (state) => {

@@ -21,8 +21,8 @@ export interface BatchSource {
   readonly samples: number;
   /** steps in one pass */
   readonly stepsPerEpoch: number;
-  /** The batch of the next step. */
-  next(): Batch | Promise<Batch>;
+  /** The batch of the next step. @param spent an earlier one that nothing looks at any more: its memory may be used again */
+  next(spent?: Batch): Batch | Promise<Batch>;
   /** Position after the batches handed out so far. */
   state(): SourceState;
   /** Goes on from what `state` returned: the same batches follow. */
@@ -58,9 +58,9 @@ export function sampledSource(network: Network, dataset: Dataset, options: Batch
     kind: 'stream',
     samples: dataset.samples,
     stepsPerEpoch: sampler.batchesPerEpoch,
-    next: () => {
+    next: (spent) => {
       buffer = gather(dataset, sampler.next(), buffer);
-      return network.batch({ inputs: buffer.inputs, targets: networkTargets(network, buffer.targets) });
+      return network.batch({ inputs: buffer.inputs, targets: networkTargets(network, buffer.targets) }, spent);
     },
     state: () => ({ kind: 'stream', ...sampler.state() }),
     restore: (state) => {

@@ -295,6 +295,7 @@ export class Trainer {
     let stalled = 0;
     let seen = { samples: counters.samples, seconds: counters.seconds };
     let lastDamping: number | undefined;
+    let spent: Batch | undefined;
 
     if (evaluate !== undefined && counters.step === 0) {
       const sets = await evaluate(this.params, false);
@@ -314,8 +315,9 @@ export class Trainer {
       }
 
       const start = performance.now();
-      const fetched = source.next();
+      const fetched = source.next(spent);
       const batch = fetched instanceof Promise ? await fetched : fetched;
+      spent = this.options.optimizer.releasesBatches === true ? batch : undefined;
       const report = this.step(batch);
       const duration = (performance.now() - start) / 1000;
 
