@@ -163,8 +163,36 @@ describe('kronecker factors', () => {
     both.update(network.linearize(params, other));
     // weights of the first batch: 1/2 (k = 2), 1 - 1/3 (k = 3), then min(1 - 1/4, 0.7) = 0.7
     const w = (0.5 * 2 * 0.7) / 3;
-    const expected = separate[0].a.map((value, i) => w * value + (1 - w) * separate[1].a[i]);
+    // the first layer's inputs are data: the plain mean, up to a weight of the past of 0.99
+    const data = both.places[1].aOffset;
+    const expected = separate[0].a.map((value, i) => {
+      const weight = i < data ? 1 / 4 : w;
+      return weight * value + (1 - weight) * separate[1].a[i];
+    });
     expect(maximumError(both.a, expected)).below(1e-13);
+  });
+
+  it("the first layer's input factor settles: updated and inverted less often, the others as before", () => {
+    const { network, params, batch } = setting({ kind: 'mse', samples: 4 });
+    const point = network.linearize(params, batch);
+    const factors = new KroneckerFactors('test', network, 'exact', 0, 0.95);
+    for (let k = 0; k < 40; k++) factors.update(point);
+    expect(factors.dataUpdates).to.equal(25); // the first twenty, then every fourth
+    const inverse = new KroneckerInverse(factors);
+    const data = factors.places[1].aOffset;
+    const parts = (): [string, string] => [inverse.a.slice(0, data).join(), inverse.a.slice(data).join()];
+    inverse.invert(0.1);
+    const [first, rest] = parts();
+    inverse.invert(0.12); // a damping of its root is 10 % more
+    const [firstLittle, restLittle] = parts();
+    expect(firstLittle).to.equal(first);
+    expect(restLittle).not.to.equal(rest);
+    inverse.invert(0.2); // and 41 %
+    const [firstMuch] = parts();
+    expect(firstMuch).not.to.equal(first);
+    for (let k = 0; k < 24; k++) factors.update(network.linearize(params, batch));
+    inverse.invert(0.2);
+    expect(inverse.dataUpdates, 'after a fifth more updates').to.equal(31);
   });
 
   it('factored damping: the inverse of (A + pi gamma I) (x) (G + gamma / pi I), symmetric positive definite', () => {

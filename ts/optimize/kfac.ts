@@ -22,7 +22,15 @@
  * and would let lambda fall too far. Not for the last digits of a fit (gauss-newton, newton), nor for custom layers (refused). The inverse
  * of the first layer costs inputs^3: for inputs far beyond a few thousand use adam or hessian-free.
  */
-import { checkBoolean, checkInteger, checkOneOf, checkPositive, failRange, failType } from '../checks.js';
+import {
+  checkBoolean,
+  checkInteger,
+  checkNonNegative,
+  checkOneOf,
+  checkPositive,
+  failRange,
+  failType,
+} from '../checks.js';
 import type { Linearization, Network } from '../derivatives/index.js';
 import { kernels } from '../native/index.js';
 import type { Batch } from '../network/index.js';
@@ -348,20 +356,29 @@ class KfacInverse implements CurvatureInverse {
   state(): OptimizerState {
     const { factors, inverse } = this;
     const { scalars, vectors } = factorState(factors);
-    return { scalars, vectors: { ...vectors, inverseA: inverse.a.slice(), inverseG: inverse.g.slice() } };
+    const { dataUpdates: inverseAt, dataShift: inverseShift } = inverse;
+    return {
+      scalars: { ...scalars, inverseAt, inverseShift },
+      vectors: { ...vectors, inverseA: inverse.a.slice(), inverseG: inverse.g.slice() },
+    };
   }
 
   restore(operation: string, state: OptimizerState): void {
+    const inverseAt = stateCount(operation, state, 'inverseAt');
+    const inverseShift = stateNumber(operation, state, 'inverseShift');
+    checkNonNegative(operation, 'state.scalars.inverseShift', inverseShift);
     stateVector(operation, state, 'inverseA', this.inverse.a);
     stateVector(operation, state, 'inverseG', this.inverse.g);
     restoreFactors(operation, state, this.factors);
+    this.inverse.dataUpdates = inverseAt;
+    this.inverse.dataShift = inverseShift;
   }
 }
 
 /** What the running averages need to go on with the same bits. */
 export function factorState(factors: KroneckerFactors): OptimizerState {
   return {
-    scalars: { updates: factors.updates },
+    scalars: { updates: factors.updates, dataUpdates: factors.dataUpdates },
     vectors: {
       factorsA: factors.a.slice(),
       factorsG: factors.g.slice(),
@@ -372,11 +389,13 @@ export function factorState(factors: KroneckerFactors): OptimizerState {
 
 export function restoreFactors(operation: string, state: OptimizerState, factors: KroneckerFactors): void {
   const updates = stateCount(operation, state, 'updates');
+  const dataUpdates = stateCount(operation, state, 'dataUpdates');
   const random = new Float64Array(4);
   stateVector(operation, state, 'random', random);
   stateVector(operation, state, 'factorsA', factors.a);
   stateVector(operation, state, 'factorsG', factors.g);
   factors.updates = updates;
+  factors.dataUpdates = dataUpdates;
   factors.randomState = [...random];
 }
 
