@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
@@ -46,6 +46,41 @@ describe('deep-hessian train', () => {
     const { code, out: text, err } = await commandLine('train', ...small, '--steps', '8', '--json', '--out', out);
     expect([code, err]).to.deep.equal([0, '']);
     expect(jsonLines(text)).to.deep.equal(JSON.parse(JSON.stringify(readMetrics(join(out, 'metrics.jsonl')))));
+  });
+
+  it('says a divergence in the records, too', async () => {
+    const out = join(folder.path(), 'diverged');
+    const problem = ['--data', 'friedman1', '--points', '50', '--num-layers', '2', '--activation', 'identity'];
+    const method = ['--optimizer', 'sgd', '--lr', '1e8', '--steps', '500'];
+    const { code, out: text, err } = await commandLine('train', ...problem, ...method, '--json', '--out', out);
+    expect(code).to.equal(1);
+    const last = jsonLines(text).at(-1)!;
+    expect(last.type).to.equal('diverged');
+    expect(last.message).to.match(/^training diverged: the loss was (NaN|Infinity) at step \d+ with optimizer 'sgd'/);
+    expect(err).to.contain(last.message as string);
+    expect(last.checkpoint).to.equal(join(out, 'checkpoints', 'last-good.checkpoint'));
+    expect(existsSync(last.checkpoint as string)).to.equal(true);
+  });
+
+  it('goes on with data that have been moved, and warns of data that have been changed', async () => {
+    const table = (value: number): string =>
+      `a,b,y\n${Array.from({ length: 20 }, (_, i) => `${i / 7},${(i * i) % 11},${i === 3 ? value : i}`).join('\n')}\n`;
+    const [first, moved] = ['first.csv', 'moved.csv'].map((name) => join(folder.path(), name));
+    writeFileSync(first, table(3));
+    const out = join(folder.path(), 'moved-data');
+    const start = ['--data', 'csv', '--file', first, '--num-layers', '2', '--hidden-dim', '4', '--steps', '3'];
+    expect((await commandLine('train', ...start, '--out', out)).code).to.equal(0);
+    rmSync(first);
+    writeFileSync(moved, table(3));
+    const again = await commandLine('train', '--resume', out, '--file', moved, '--steps', '6');
+    expect(again.code).to.equal(0);
+    expect(again.err).not.to.contain('warning');
+    writeFileSync(moved, table(4));
+    const changed = await commandLine('train', '--resume', out, '--steps', '9');
+    expect(changed.code).to.equal(0);
+    expect(changed.err).to.match(
+      /warning: the training data are not those of the checkpoint \(20 x 2, .*; then 20 x 2, /,
+    );
   });
 
   it('lets the command line win over the configuration file', async () => {

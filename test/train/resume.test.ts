@@ -133,6 +133,15 @@ describe('resume', () => {
     expect((failures[2] as Error).message).to.match(/checksum/);
   });
 
+  it('starts anew in the folder of a run that was killed before its first checkpoint', async () => {
+    const path = join(folder.path(), 'barely');
+    await TrainingSession.start({ ...small, steps: 2 }, path);
+    const error = await TrainingSession.resume(path).catch((caught: unknown) => caught as Error);
+    expect((error as Error).message).to.match(/ended before its first checkpoint; start it anew/);
+    await runSession(await TrainingSession.start({ ...small, steps: 3 }, path));
+    expect(stepsOf(path)).to.equal(3);
+  });
+
   it('keeps the last good state of a run that diverges', async () => {
     const path = join(folder.path(), 'diverged');
     const session = await TrainingSession.start(

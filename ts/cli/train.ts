@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command } from 'commander';
 import type { BrokenImage } from '../data/image-folder.js';
+import { DeepHessianError } from '../errors.js';
 import { resolveSettings } from '../train/config.js';
 import { buildBudget } from '../train/experiment.js';
 import { writeRunReport } from '../train/report.js';
@@ -62,6 +63,7 @@ export function addTrainCommand(program: Command, terminal: Terminal, setCode: (
 
 async function train(command: Command, terminal: Terminal): Promise<number> {
   const { out, resume, json = false, quiet = false } = command.opts<TrainFlags>();
+  if (out?.trim() === '') throw new RangeError("train: expected the name of a folder for --out, received ''");
   let session: TrainingSession;
   if (resume !== undefined) {
     if (out !== undefined) throw new RangeError('train: --out cannot change in a resumed run');
@@ -79,6 +81,7 @@ async function train(command: Command, terminal: Terminal): Promise<number> {
   const silent = quiet || json;
   // Named even where nothing else is: data that were left out change what the result means.
   reportBroken(terminal, problem.broken);
+  for (const warning of session.warnings) terminal.err(`warning: ${warning}\n`);
   if (!silent) {
     terminal.err(
       `${problem.train.name}: ${formatCount(problem.stream?.folder.samples ?? problem.train.samples)} samples of ${network.inputs} | ${network.layers.length} layers, ` +
@@ -103,6 +106,13 @@ async function train(command: Command, terminal: Terminal): Promise<number> {
       progress.update(title, event, budget);
       if (event.type === 'end') end = event;
     }
+  } catch (error) {
+    // Who reads the records learns of it there, too; the message and the exit code are the same as without --json.
+    if (json && error instanceof DeepHessianError && error.code === 'diverged') {
+      const { message, details } = error;
+      terminal.out(`${JSON.stringify({ type: 'diverged', message, ...details })}\n`);
+    }
+    throw error;
   } finally {
     progress.finish();
     interrupt.release();

@@ -18,6 +18,8 @@ export interface RunFacts {
   startStep: number;
   parameters: number;
   samples: number;
+  /** what a resumed run should be told, one sentence each: that its data have changed since the checkpoint */
+  warnings: readonly string[];
 }
 
 export type TrainingCommand = { stop: true } | { taken: number };

@@ -52,7 +52,12 @@ export async function runTraining(task: TrainingTask & { port: MessagePort }): P
     const { network, source } = session.experiment;
     say({
       type: 'started',
-      facts: { startStep: session.startStep, parameters: network.parameterCount, samples: source.samples },
+      facts: {
+        startStep: session.startStep,
+        parameters: network.parameterCount,
+        samples: source.samples,
+        warnings: session.warnings,
+      },
     });
     for await (const record of session.run(controller.signal)) {
       records.add(record);

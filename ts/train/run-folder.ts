@@ -38,7 +38,11 @@ export class RunFolder {
    * @throws DeepHessianError 'io' when the folder holds a run already or cannot be made
    */
   static create(path: string, config: Record<string, unknown>): RunFolder {
-    if (existsSync(join(path, 'config.json'))) {
+    // A run that was killed before its first checkpoint has left nothing to keep.
+    if (
+      existsSync(join(path, 'config.json')) &&
+      (existsSync(join(path, checkpointFolder, checkpointName)) || existsSync(join(path, 'metrics.jsonl')))
+    ) {
       throw new DeepHessianError('io', `${path}: the folder holds a run already; choose another one, or resume it`, {
         path,
       });
@@ -185,6 +189,13 @@ export function findCheckpoint(path: string): { checkpoint: Checkpoint; file: st
     const inside = existsSync(join(path, checkpointFolder))
       ? readdirSync(join(path, checkpointFolder)).join(', ') || 'nothing'
       : 'no such folder';
+    if (existsSync(join(path, 'config.json')) && !existsSync(join(path, 'metrics.jsonl'))) {
+      throw new DeepHessianError(
+        'io',
+        `${path}: the run ended before its first checkpoint; start it anew with the same folder`,
+        { path },
+      );
+    }
     throw new DeepHessianError('io', `${path}: no checkpoint to resume from (checkpoints/: ${inside})`, { path });
   }
   return { checkpoint: readCheckpoint(file), file, folder: path };

@@ -3,6 +3,7 @@
  * the way back from a checkpoint.
  */
 import { basename, dirname, resolve } from 'node:path';
+import { fingerprint } from '../data/fingerprint.js';
 import { DeepHessianError } from '../errors.js';
 import { kernels } from '../native/index.js';
 import { describe } from '../checks.js';
@@ -12,7 +13,7 @@ import { checkpointFolder, checkpointName, findCheckpoint, RunFolder } from './r
 import { Trainer, type EndRecord, type TrainEvent, type TrainerState } from './trainer.js';
 import type { Checkpoint } from './checkpoint.js';
 
-/** Settings that a resumed run may change. */
+/** Settings that a resumed run may change: its limits, the machine's part in it, and where the data lie by now. */
 export const resumableFlags = [
   'steps',
   'epochs',
@@ -22,6 +23,10 @@ export const resumableFlags = [
   'device',
   'evaluate-every',
   'checkpoint-every',
+  'data-dir',
+  'file',
+  'test-file',
+  'targets-file',
 ] as const;
 
 /**
@@ -30,6 +35,7 @@ export const resumableFlags = [
  */
 export class TrainingSession {
   private lastCheckpoint = performance.now();
+  private readonly mark: string;
 
   private constructor(
     /** The resolved settings. */
@@ -39,7 +45,11 @@ export class TrainingSession {
     /** The run folder. */
     readonly folder: RunFolder,
     private readonly stored: TrainerState | null,
-  ) {}
+    /** What whoever started the session should be told, one sentence each. */
+    readonly warnings: readonly string[] = [],
+  ) {
+    this.mark = fingerprint(experiment.problem.train);
+  }
 
   /**
    * Prepares a new run. Nothing is written before settings and data have been found good.
@@ -109,7 +119,17 @@ export class TrainingSession {
     }
     const run = RunFolder.resume(folder, state.counters.step);
     run.writeJson('config.json', settings);
-    return new TrainingSession(settings, experiment, run, state);
+    const before = checkpoint.extra?.data;
+    const now = fingerprint(experiment.problem.train);
+    // Not refused: images that another version of the decoder gives may differ in a last bit.
+    const warnings =
+      typeof before === 'string' && before !== now
+        ? [
+            `the training data are not those of the checkpoint (${now}; then ${before}): the run goes on, ` +
+              'but not as it would have without the interruption',
+          ]
+        : [];
+    return new TrainingSession(settings, experiment, run, state, warnings);
   }
 
   /** Steps done before this session. */
@@ -188,6 +208,7 @@ export class TrainingSession {
       network: JSON.parse(JSON.stringify(this.experiment.network.toJSON())) as unknown,
       state,
       extra: {
+        data: this.mark,
         classes: train.classes,
         featureNames: train.featureNames ?? null,
         valueNames: train.valueNames ?? null,
