@@ -18,7 +18,7 @@
  * first ten steps). gamma = sqrt(lambda + L2), or tuned apart by `adaptGamma` (section 6.6).
  *
  * For fixed and full batches as it stands. For streams use batches of several hundred samples, sampled rows, momentum off, adaptInterval 5,
- * dampingDecay 0.95 and a floor of about 0.01 under lambda (the train command does so): rho is measured on the batch that was just fitted,
+ * dampingDecay 0.95 and a floor of about 0.001 under lambda (the train command does so): rho is measured on the batch that was just fitted,
  * and would let lambda fall too far. Not for the last digits of a fit (gauss-newton, newton), nor for custom layers (refused). The inverse
  * of the first layer costs inputs^3: for inputs far beyond a few thousand use adam or hessian-free.
  */

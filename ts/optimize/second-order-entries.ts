@@ -136,7 +136,7 @@ const kfacOptions: readonly OptionSpec[] = [
     needs: byModel,
     help: 'tune the damping of the factors apart',
   },
-  number('minimumDamping', 'minimum-damping', 1e-20, 'least damping', { above: 0, streamDefault: 0.01 }),
+  number('minimumDamping', 'minimum-damping', 1e-20, 'least damping', { above: 0, streamDefault: 0.001 }),
   {
     name: 'momentum',
     flag: 'model-momentum',
