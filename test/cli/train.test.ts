@@ -57,7 +57,7 @@ describe('deep-hessian train', () => {
     const last = jsonLines(text).at(-1)!;
     expect(last.type).to.equal('diverged');
     expect(last.message).to.match(/^training diverged: the loss was (NaN|Infinity) at step \d+ with optimizer 'sgd'/);
-    expect(err).to.contain(last.message as string);
+    expect(err).to.contain(last.message);
     expect(last.checkpoint).to.equal(join(out, 'checkpoints', 'last-good.checkpoint'));
     expect(existsSync(last.checkpoint as string)).to.equal(true);
   });
