@@ -57,7 +57,7 @@ export const firstOrder: readonly Method[] = [
   { label: 'adam', optimizer: 'adam', rates: rates.adam },
 ];
 
-export const seedList = (count: number): number[] => Array.from({ length: count }, (_, i) => i + 1);
+const seedList = (count: number): number[] => Array.from({ length: count }, (_, i) => i + 1);
 
 /** One run of a problem, its first parameters and batches given by the seed. */
 interface Problem {

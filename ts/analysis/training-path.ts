@@ -10,6 +10,7 @@ import { kernels } from '../native/index.js';
 import { readCheckpoint, type Checkpoint } from '../train/checkpoint.js';
 import { buildExperiment, firstParameters } from '../train/experiment.js';
 import { resolveSettings } from '../train/config.js';
+import { checkpointFolder } from '../train/run-folder.js';
 import { Trainer } from '../train/trainer.js';
 import type { Subject } from './subject.js';
 
@@ -122,7 +123,7 @@ export async function walkTrainingPath(
 
 /** Sound checkpoints of a run folder by step, one a step. */
 function storedCheckpoints(folder: string, parameters: number): Checkpoint[] {
-  const place = join(folder, 'checkpoints');
+  const place = join(folder, checkpointFolder);
   let names: string[];
   try {
     names = readdirSync(place).filter((name) => name.endsWith('.checkpoint'));

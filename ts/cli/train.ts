@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command } from 'commander';
+import { failRange } from '../checks.js';
 import type { BrokenImage } from '../data/image-folder.js';
 import { DeepHessianError } from '../errors.js';
 import { resolveSettings } from '../train/config.js';
@@ -63,7 +64,7 @@ export function addTrainCommand(program: Command, terminal: Terminal, setCode: (
 
 async function train(command: Command, terminal: Terminal): Promise<number> {
   const { out, resume, json = false, quiet = false } = command.opts<TrainFlags>();
-  if (out?.trim() === '') throw new RangeError("train: expected the name of a folder for --out, received ''");
+  if (out?.trim() === '') failRange('train', '--out', 'the name of a folder', out);
   let session: TrainingSession;
   if (resume !== undefined) {
     if (out !== undefined) throw new RangeError('train: --out cannot change in a resumed run');

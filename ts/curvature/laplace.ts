@@ -23,6 +23,7 @@ import { factor as factorDamped, factorShifted, type Factor, type MatrixKind, ty
 import { kernels } from '../native/index.js';
 import { type LayerSpec, NetworkModel } from '../network/index.js';
 import { checkInputs } from '../network/batch.js';
+import { sigmoid } from '../network/losses.js';
 import { checkPoint } from './operators.js';
 import { selectedInverse } from './selected-inversion.js';
 
@@ -395,7 +396,7 @@ function averagedProbabilities(
     let total = 0;
     for (let k = 0; k < K; k++) {
       const i = n * K + k;
-      p[i] = softmax ? Math.exp(p[i] - top) : 1 / (1 + Math.exp(-p[i]));
+      p[i] = softmax ? Math.exp(p[i] - top) : sigmoid(p[i]);
       total += p[i];
     }
     if (softmax) for (let k = 0; k < K; k++) p[n * K + k] /= total;

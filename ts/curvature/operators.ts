@@ -15,6 +15,7 @@ import { checkInteger, checkKeys, checkOneOf, failType } from '../checks.js';
 import { Linearization } from '../derivatives/index.js';
 import { Factor } from '../inverse/index.js';
 import { LinearOperator } from '../linalg/linear-operator.js';
+import { sigmoid } from '../network/losses.js';
 import { Random } from '../random.js';
 
 /** Refuses anything but a {@link Linearization}. */
@@ -195,9 +196,4 @@ function sampledScores(point: Linearization, draws: number, random: Random): Flo
     all.push(u);
   }
   return all;
-}
-
-function sigmoid(x: number): number {
-  const tail = Math.exp(-Math.abs(x));
-  return x >= 0 ? 1 / (1 + tail) : tail / (1 + tail);
 }

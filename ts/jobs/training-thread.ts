@@ -1,8 +1,6 @@
 /** The thread's side of a training job: one session in its run folder, stopped by a message. */
-import { existsSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
 import type { MessagePort } from 'node:worker_threads';
-import { checkpointName } from '../train/run-folder.js';
+import { hasCheckpoint } from '../train/run-folder.js';
 import { resumableFlags, TrainingSession } from '../train/session.js';
 import { RecordSender } from './record-sender.js';
 import { packError } from './thread-errors.js';
@@ -10,12 +8,7 @@ import type { TrainingCommand, TrainingMessage, TrainingTask } from './training-
 
 /** A new run, or the continuation of the one in the folder. */
 async function openRun({ settings, folder, resume }: TrainingTask): Promise<TrainingSession> {
-  if (!resume) return TrainingSession.start(settings, folder);
-  if (!existsSync(join(folder, 'checkpoints', checkpointName))) {
-    // Killed between the first file and the first checkpoint: nothing has been trained.
-    rmSync(join(folder, 'config.json'), { force: true });
-    return TrainingSession.start(settings, folder);
-  }
+  if (!resume || !hasCheckpoint(folder)) return TrainingSession.start(settings, folder);
   const flags = resumableFlags as readonly string[];
   const changes = Object.fromEntries(Object.entries(settings).filter(([flag]) => flags.includes(flag)));
   const session = await TrainingSession.resume(folder, changes);

@@ -201,3 +201,9 @@ export function countCorrect(
   }
   return correct;
 }
+
+/** 1 / (1 + e^-x), without overflow. */
+export function sigmoid(x: number): number {
+  const tail = Math.exp(-Math.abs(x));
+  return x >= 0 ? 1 / (1 + tail) : tail / (1 + tail);
+}

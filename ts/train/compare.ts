@@ -165,8 +165,8 @@ export function planComparison(
       `compare: none of the optimizers compared (${entries.map(({ name }) => name).join(', ')}) has the option --${flag}`,
     );
   }
-  for (const contestant of contestants) {
-    const entry = optimizerEntry(contestant.optimizer);
+  for (const [index, contestant] of contestants.entries()) {
+    const entry = entries[index];
     const label = contestant.label ?? contestant.optimizer;
     if (labels.has(label)) failRange('compare', 'optimizers', `different labels`, label);
     labels.add(label);

@@ -1,6 +1,7 @@
 /** Loss and accuracy of a network on a data set, in chunks so that memory stays bounded. */
 import type { Dataset } from '../data/dataset.js';
 import type { Batch } from '../network/batch.js';
+import { sigmoid } from '../network/losses.js';
 import type { Network } from '../derivatives/network.js';
 
 /** Figures of one evaluation: `loss`, and `accuracy` (classes) or `rmse` (values). */
@@ -35,7 +36,7 @@ export function accuracy(outputs: Float64Array, width: number, labels: ArrayLike
 
 /** The value that an output stands for: itself, or the probability of a logit with binary cross-entropy. */
 export function predictedValue(network: Network, output: number): number {
-  return network.loss === 'binary-cross-entropy' ? 1 / (1 + Math.exp(-output)) : output;
+  return network.loss === 'binary-cross-entropy' ? sigmoid(output) : output;
 }
 
 /**

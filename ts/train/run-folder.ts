@@ -24,6 +24,18 @@ import type { EndRecord, EvaluationRecord, StepRecord, TrainEvent } from './trai
 /** Folder of the checkpoints in a run folder, and the newest of them. */
 export const checkpointFolder = 'checkpoints';
 export const checkpointName = 'latest.checkpoint';
+/** The records of a run, in its folder. */
+const metricsName = 'metrics.jsonl';
+
+/** Whether a run folder holds something to go on from. */
+export function hasCheckpoint(path: string): boolean {
+  return existsSync(join(path, checkpointFolder, checkpointName));
+}
+
+/** Whether the run of a folder was killed before its first checkpoint: it has left nothing to keep. */
+function endedEarly(path: string): boolean {
+  return !hasCheckpoint(path) && !existsSync(join(path, metricsName));
+}
 
 export class RunFolder {
   private lines: string[] = [];
@@ -38,11 +50,7 @@ export class RunFolder {
    * @throws DeepHessianError 'io' when the folder holds a run already or cannot be made
    */
   static create(path: string, config: Record<string, unknown>): RunFolder {
-    // A run that was killed before its first checkpoint has left nothing to keep.
-    if (
-      existsSync(join(path, 'config.json')) &&
-      (existsSync(join(path, checkpointFolder, checkpointName)) || existsSync(join(path, 'metrics.jsonl')))
-    ) {
+    if (existsSync(join(path, 'config.json')) && !endedEarly(path)) {
       throw new DeepHessianError('io', `${path}: the folder holds a run already; choose another one, or resume it`, {
         path,
       });
@@ -71,7 +79,7 @@ export class RunFolder {
   }
 
   get metricsFile(): string {
-    return join(this.path, 'metrics.jsonl');
+    return join(this.path, metricsName);
   }
 
   get checkpointFile(): string {
@@ -185,11 +193,11 @@ export function findCheckpoint(path: string): { checkpoint: Checkpoint; file: st
   }
   if (!isFolder) return { checkpoint: readCheckpoint(path), file: path, folder: join(path, '..', '..') };
   const file = join(path, checkpointFolder, checkpointName);
-  if (!existsSync(file)) {
+  if (!hasCheckpoint(path)) {
     const inside = existsSync(join(path, checkpointFolder))
       ? readdirSync(join(path, checkpointFolder)).join(', ') || 'nothing'
       : 'no such folder';
-    if (existsSync(join(path, 'config.json')) && !existsSync(join(path, 'metrics.jsonl'))) {
+    if (existsSync(join(path, 'config.json')) && endedEarly(path)) {
       throw new DeepHessianError(
         'io',
         `${path}: the run ended before its first checkpoint; start it anew with the same folder`,

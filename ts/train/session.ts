@@ -36,6 +36,8 @@ export const resumableFlags = [
 export class TrainingSession {
   private lastCheckpoint = performance.now();
   private readonly mark: string;
+  /** What whoever started the session should be told, one sentence each. */
+  readonly warnings: readonly string[];
 
   private constructor(
     /** The resolved settings. */
@@ -45,10 +47,18 @@ export class TrainingSession {
     /** The run folder. */
     readonly folder: RunFolder,
     private readonly stored: TrainerState | null,
-    /** What whoever started the session should be told, one sentence each. */
-    readonly warnings: readonly string[] = [],
+    /** the mark of the training data at the checkpoint, where there is one */
+    before?: unknown,
   ) {
     this.mark = fingerprint(experiment.problem.train);
+    // Not refused: images that another version of the decoder gives may differ in a last bit.
+    this.warnings =
+      typeof before === 'string' && before !== this.mark
+        ? [
+            `the training data are not those of the checkpoint (${this.mark}; then ${before}): the run goes on, ` +
+              'but not as it would have without the interruption',
+          ]
+        : [];
   }
 
   /**
@@ -119,17 +129,7 @@ export class TrainingSession {
     }
     const run = RunFolder.resume(folder, state.counters.step);
     run.writeJson('config.json', settings);
-    const before = checkpoint.extra?.data;
-    const now = fingerprint(experiment.problem.train);
-    // Not refused: images that another version of the decoder gives may differ in a last bit.
-    const warnings =
-      typeof before === 'string' && before !== now
-        ? [
-            `the training data are not those of the checkpoint (${now}; then ${before}): the run goes on, ` +
-              'but not as it would have without the interruption',
-          ]
-        : [];
-    return new TrainingSession(settings, experiment, run, state, warnings);
+    return new TrainingSession(settings, experiment, run, state, checkpoint.extra?.data);
   }
 
   /** Steps done before this session. */
