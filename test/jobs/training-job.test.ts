@@ -163,15 +163,15 @@ describe('training job', function () {
     expect(last).to.be.below(100);
     expect(job.state).to.equal('running');
     // A second reader takes what it gets; then the slow one reads on.
+    let read = 1;
     const lossy: TrainEvent[] = [];
     const quick = (async () => {
       for await (const record of job.events({ buffer: 2, whenFull: 'drop' })) {
         lossy.push(record);
-        await new Promise((resolve) => setTimeout(resolve, 1));
+        await until(() => read > 150); // behind by more than its buffer
       }
     })();
     await new Promise((resolve) => setImmediate(resolve));
-    let read = 1;
     for await (const _ of slow) read++;
     await quick;
     expect(read).to.be.greaterThan(200);
