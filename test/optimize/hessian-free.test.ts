@@ -351,7 +351,7 @@ describe('hessian-free', () => {
     ] as const) {
       expect(() => createHessianFree(network, options as object), message).throw(RangeError, message);
     }
-    expect(() => createHessianFree(network, { curvature: 'hessian', structural: 1 })).throw(TypeError, 'structural');
+    expect(() => createHessianFree(network, { curvature: 'hessian', structural: 1 })).throw(RangeError, 'structural');
     expect(() => createHessianFree(network).restore({ scalars: { lambda: 0 }, vectors: {} })).throw(
       RangeError,
       'lambda',

@@ -345,7 +345,7 @@ for (const [name, create] of makers) {
       ] as const) {
         expect(() => create(network, options as object), message).throw(RangeError, message);
       }
-      expect(() => create(network, { rate: 0.1 })).throw(TypeError, 'rate');
+      expect(() => create(network, { rate: 0.1 })).throw(RangeError, 'rate');
       const optimizer = create(network);
       const state = optimizer.state();
       expect(() => optimizer.restore({ ...state, scalars: { ...state.scalars, lambda: -1 } })).throw(

@@ -165,11 +165,27 @@ describe('configuration of a run', () => {
       RangeError,
       /^optimizer 'lbfgs': expected a number below --wolfe-c2 \(0\.9\), .* for --wolfe-c1, received 0\.95/,
     );
-    expect(() => make('kfac', { lr: 0.1 })).to.throw(TypeError, /^optimizer 'kfac': .* for --lr, received 0\.1/);
+    expect(() => make('kfac', { lr: 0.1 })).to.throw(
+      RangeError,
+      /^optimizer 'kfac': expected no value with --rescaling 'model' .* for --lr, received 0\.1/,
+    );
     expect(() => make('gauss-newton', { 'minimum-damping': 10, 'maximum-damping': 1 })).to.throw(
       RangeError,
       /^optimizer 'gauss-newton': expected a number <= --maximum-damping \(1\) for --minimum-damping, received 10/,
     );
+    for (const [name, settings, message] of [
+      ['sgd', { nesterov: true, momentum: 0 }, '(--nesterov needs one) for --momentum, received 0'],
+      [
+        'newton',
+        { radius: 9, 'maximum-radius': 1 },
+        'expected a number <= --maximum-radius (1) for --radius, received 9',
+      ],
+      ['damped-newton', { lr: 3 }, 'below 2 with --adaptive-freq (the quadratic model rises from there) for --lr'],
+      ['hessian-free', { 'hf-curvature': 'hessian', 'warm-start': 0.5 }, "no value with --hf-curvature 'hessian'"],
+      ['bfgs', { 'max-parameters': 5 }, /^optimizer 'bfgs': expected at least 6, .* for --max-parameters, received 5$/],
+    ] as const) {
+      expect(() => make(name, settings), name).to.throw(RangeError, message);
+    }
   });
 
   it('leaves targets that are probabilities as they are', () => {

@@ -8,9 +8,10 @@
  * started from H = (s^T y / y^T y) I of the first pair (eq. 6.20). P^2 memory and about 6 P^2 flops a step: for small
  * networks and full batches, where it ends superlinearly. Larger ones: L-BFGS.
  */
-import { checkInteger, checkKeys, checkObject, failRange } from '../checks.js';
+import { checkInteger, checkKeys, checkObject } from '../checks.js';
 import type { Network } from '../derivatives/network.js';
 import { kernels, Left, Lower, No, Yes } from '../native/index.js';
+import { failOption } from './option-checks.js';
 import { stateCount, stateVector, type Optimizer, type OptimizerState } from './optimizer.js';
 import {
   type InverseHessianModel,
@@ -94,11 +95,11 @@ export function bfgsCore(size: number, options: BfgsOptions = {}, operation = 'b
   checkInteger(operation, 'options.maximumParameters', maximumParameters, 1);
   if (size > maximumParameters) {
     const gigabytes = ((8 * size * size) / 2 ** 30).toFixed(1);
-    failRange(
+    failOption(
       operation,
-      'parameters',
-      `at most ${maximumParameters} (the dense inverse needs ${gigabytes} GiB; use lbfgs)`,
-      size,
+      'maximumParameters',
+      () => `at least ${size}, the number of parameters (the dense inverse then needs ${gigabytes} GiB; or use lbfgs)`,
+      maximumParameters,
     );
   }
   return new QuasiNewton(operation, size, new DenseInverse(size), given);

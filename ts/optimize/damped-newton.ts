@@ -24,7 +24,7 @@ import { factor, type Factor } from '../inverse/index.js';
 import { kernels } from '../native/index.js';
 import type { Batch } from '../network/index.js';
 import { KrylovSubspace } from './krylov-subspace.js';
-import { settingsOf } from './option-checks.js';
+import { failOption, settingsOf } from './option-checks.js';
 import {
   stateCount,
   stateNumber,
@@ -352,10 +352,10 @@ export function createDampedNewton(network: Network, options: DampedNewtonOption
   for (const name of ['damping', 'rate', 'solveTolerance'] as const)
     checkPositive(operation, `options.${name}`, settings[name]);
   if (settings.adaptive && settings.rate >= 2) {
-    failRange(
+    failOption(
       operation,
-      'options.rate',
-      'a number below 2 with adaptive (the quadratic model rises from there)',
+      'rate',
+      (nameOf) => `a number below 2 with ${nameOf('adaptive')} (the quadratic model rises from there)`,
       settings.rate,
     );
   }

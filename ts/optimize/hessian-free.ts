@@ -14,7 +14,7 @@
  * of samples. Not where a factor is affordable (gauss-newton, newton: one factor replaces hundreds of products on deep narrow
  * networks), and not for small streaming batches (CG overfits the batch: keep lambda up, or use kfac).
  */
-import { checkInteger, checkNonNegative, checkOneOf, checkPositive, failRange, failType } from '../checks.js';
+import { checkInteger, checkNonNegative, checkOneOf, checkPositive, failRange } from '../checks.js';
 import type { Linearization, Network } from '../derivatives/index.js';
 import { fromFunction, type LinearOperator } from '../linalg/linear-operator.js';
 import { minres } from '../linalg/minres.js';
@@ -27,7 +27,7 @@ import {
   type Preconditioner,
   type PreconditionerName,
 } from './curvature-preconditioners.js';
-import { checkBelow, checkDampingBounds, settingsOf } from './option-checks.js';
+import { checkBelow, checkDampingBounds, failOption, settingsOf } from './option-checks.js';
 import { stateNumber, stateVector, type Optimizer, type OptimizerState, type StepReport } from './optimizer.js';
 import { StructuralDamping } from './structural-damping.js';
 import { TruncatedCg } from './truncated-cg.js';
@@ -301,14 +301,19 @@ export function createHessianFree(network: Network, options: HessianFreeOptions 
   if (settings.exponent > 1) failRange(operation, 'options.exponent', 'a number in (0, 1]', settings.exponent);
   if (settings.curvature === 'hessian') {
     if (options.preconditioner !== undefined && options.preconditioner !== 'none') {
-      failRange(operation, 'options.preconditioner', "'none' with curvature 'hessian'", options.preconditioner);
+      failOption(
+        operation,
+        'preconditioner',
+        (nameOf) => `'none' with ${nameOf('curvature')} 'hessian'`,
+        options.preconditioner,
+      );
     }
     for (const name of ['structural', 'warmStart', 'progress'] as const) {
       if (options[name] !== undefined && options[name] !== 0) {
-        failType(
+        failOption(
           operation,
-          `options.${name}`,
-          "no value with curvature 'hessian' (it belongs to 'gauss-newton')",
+          name,
+          (nameOf) => `no value with ${nameOf('curvature')} 'hessian' (it belongs to 'gauss-newton')`,
           options[name],
         );
       }

@@ -22,21 +22,13 @@
  * and would let lambda fall too far. Not for the last digits of a fit (gauss-newton, newton), nor for custom layers (refused). The inverse
  * of the first layer costs inputs^3: for inputs far beyond a few thousand use adam or hessian-free.
  */
-import {
-  checkBoolean,
-  checkInteger,
-  checkNonNegative,
-  checkOneOf,
-  checkPositive,
-  failRange,
-  failType,
-} from '../checks.js';
+import { checkBoolean, checkInteger, checkNonNegative, checkOneOf, checkPositive, failRange } from '../checks.js';
 import type { Linearization, Network } from '../derivatives/index.js';
 import { kernels } from '../native/index.js';
 import type { Batch } from '../network/index.js';
 import type { FisherRows } from './backpropagated-rows.js';
 import { KroneckerFactors, KroneckerInverse } from './kronecker.js';
-import { checkBelow, checkDampingBounds, settingsOf } from './option-checks.js';
+import { checkBelow, checkDampingBounds, failOption, settingsOf } from './option-checks.js';
 import {
   stateCount,
   stateNumber,
@@ -419,7 +411,12 @@ export function kfacSettings(operation: string, options: KfacOptions): KfacSetti
   const clipOnly = ['rate', 'klClip', 'momentumFactor', 'schedule'] as const;
   for (const name of clipOnly) {
     if (settings.rescaling === 'model' && options[name] !== undefined) {
-      failType(operation, `options.${name}`, "no value with rescaling 'model' (it belongs to 'clip')", options[name]);
+      failOption(
+        operation,
+        name,
+        (nameOf) => `no value with ${nameOf('rescaling')} 'model' (it belongs to 'clip')`,
+        options[name],
+      );
     }
   }
   return settings;

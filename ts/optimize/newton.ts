@@ -22,7 +22,7 @@ import { checkBoolean, checkInteger, checkNonNegative, checkOneOf, checkPositive
 import type { Linearization, Network } from '../derivatives/index.js';
 import { kernels } from '../native/index.js';
 import type { Batch } from '../network/index.js';
-import { checkBelow, settingsOf } from './option-checks.js';
+import { checkBelow, failOption, settingsOf } from './option-checks.js';
 import { stateNumber, type Optimizer, type OptimizerState, type StepReport } from './optimizer.js';
 import { PointShiftedOperator, TrustRegionSolver, type TrustRegionSolution } from './trust-region.js';
 
@@ -221,7 +221,8 @@ export function createNewton(network: Network, options: NewtonOptions = {}): Opt
   checkBoolean(operation, 'options.inertia', settings.inertia);
   checkOneOf(operation, 'options.precision', settings.precision, ['float64', 'mixed'] as const);
   if (settings.radius > settings.maximumRadius) {
-    failRange(operation, 'options.radius', `a number <= maximumRadius (${settings.maximumRadius})`, settings.radius);
+    const { radius, maximumRadius } = settings;
+    failOption(operation, 'radius', (nameOf) => `a number <= ${nameOf('maximumRadius')} (${maximumRadius})`, radius);
   }
   return new Newton(network, settings);
 }

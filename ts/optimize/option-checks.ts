@@ -1,5 +1,38 @@
 /** What the optimizers check alike: options by known names with their defaults, bounds of the damping, shares and gain ratios. */
-import { checkKeys, checkNonNegative, checkObject, checkPositive, failRange } from '../checks.js';
+import { checkKeys, checkNonNegative, checkObject, checkPositive, describe, failRange } from '../checks.js';
+
+/** What an option is called: `options.rate` by programs, `--lr` on the command line. */
+export type OptionNames = (option: string) => string;
+
+/** An option that does not go with the others, or with the network. The registry, which knows the flags, says it again in these. */
+export class OptionError extends RangeError {
+  constructor(
+    operation: string,
+    /** the message behind the operation */
+    readonly sentence: (nameOf: OptionNames) => string,
+  ) {
+    super(`${operation}: ${sentence((option) => `options.${option}`)}`);
+    this.name = 'RangeError';
+  }
+}
+
+/**
+ * Refuses an option as it stands beside others, in the message form of `checks.ts`.
+ *
+ * @param expected what would have been right, where `nameOf` gives the names of the others
+ * @throws OptionError
+ */
+export function failOption(
+  operation: string,
+  option: string,
+  expected: (nameOf: OptionNames) => string,
+  received: unknown,
+): never {
+  throw new OptionError(
+    operation,
+    (nameOf) => `expected ${expected(nameOf)} for ${nameOf(option)}, received ${describe(received)}`,
+  );
+}
 
 /**
  * The options that were given over the defaults; an option that is undefined counts as not given.
@@ -28,7 +61,12 @@ export function checkDampingBounds(
     checkPositive(operation, `options.${name}`, settings[name]);
   const { minimumDamping, maximumDamping } = settings;
   if (minimumDamping > maximumDamping)
-    failRange(operation, 'options.minimumDamping', `a number <= maximumDamping (${maximumDamping})`, minimumDamping);
+    failOption(
+      operation,
+      'minimumDamping',
+      (nameOf) => `a number <= ${nameOf('maximumDamping')} (${maximumDamping})`,
+      minimumDamping,
+    );
 }
 
 /** A number in [0, bound), as a share (bound 1) or the gain ratio of an accepted step (bound 1/4). */

@@ -3,7 +3,7 @@
  * checks and the help texts.
  */
 import { checkBoolean, checkOneOf, failRange, failType } from '../checks.js';
-import { createSchedule, parseSchedule, type ScheduleSpec } from './schedules.js';
+import { makeSchedule, readSchedule, type ScheduleSpec } from './schedules.js';
 
 /** Any value that an option can have. */
 export type OptionValue = number | boolean | string | ScheduleSpec;
@@ -60,22 +60,14 @@ export function describeOption(spec: OptionSpec): string {
   }
 }
 
-/** A schedule as text or as an object; messages name the option instead of the function that reads it. */
+/** A schedule as text or as an object. */
 function checkSchedule(operation: string, argument: string, value: unknown): ScheduleSpec {
-  if (typeof value !== 'string' && (typeof value !== 'object' || value === null || Array.isArray(value))) {
+  if (typeof value === 'string') return readSchedule(operation, argument, value);
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     failType(operation, argument, "a schedule (text like 'cosine:1000', or an object)", value);
   }
-  try {
-    if (typeof value === 'string') return parseSchedule(value);
-    createSchedule(value as ScheduleSpec);
-    return value as ScheduleSpec;
-  } catch (error) {
-    if (!(error instanceof TypeError || error instanceof RangeError)) throw error;
-    const message = error.message
-      .replace(/^(parse|create)Schedule: /, `${operation}: `)
-      .replace(/ for schedule(\.\w+)?, /, ` for ${argument}$1, `);
-    throw error instanceof TypeError ? new TypeError(message) : new RangeError(message);
-  }
+  makeSchedule(operation, argument, value as ScheduleSpec);
+  return value as ScheduleSpec;
 }
 
 /**

@@ -18,6 +18,7 @@ import type { Network } from '../derivatives/network.js';
 import { kernels } from '../native/index.js';
 import type { Batch } from '../network/batch.js';
 import { strongWolfe, type LineFunction, type LineSearchResult } from './line-search.js';
+import { failOption } from './option-checks.js';
 import type { Optimizer, OptimizerState, StepReport } from './optimizer.js';
 
 /** Writes the gradient at x and returns the value. Both may be not finite where x is too far out. */
@@ -125,7 +126,7 @@ export class QuasiNewton {
     checkPositive(operation, 'options.c1', c1);
     checkPositive(operation, 'options.c2', c2);
     if (c1 >= c2 || c2 >= 1)
-      failRange(operation, 'options.c1', `a number below options.c2 (${c2}), which is below 1`, c1);
+      failOption(operation, 'c1', (nameOf) => `a number below ${nameOf('c2')} (${c2}), which is below 1`, c1);
     checkInteger(operation, 'options.maxEvaluations', maxEvaluations, 1);
     checkOneOf(operation, 'options.safeguard', safeguard, safeguards);
     this.options = { initialStep, c1, c2, maxEvaluations, safeguard };

@@ -11,6 +11,7 @@ import { createAdam, createAdamW } from './adam.js';
 import { createBfgs } from './bfgs.js';
 import { createGaussNewton } from './gauss-newton.js';
 import { createLbfgs } from './lbfgs.js';
+import { OptionError } from './option-checks.js';
 import { checkOption, type OptionSpec, type OptionValue } from './option-schema.js';
 import type { Optimizer } from './optimizer.js';
 import { secondOrderEntries } from './second-order-entries.js';
@@ -369,23 +370,11 @@ export function createOptimizer(
   try {
     return entry.create(network, entry.onDevice === true ? { ...options, device } : options);
   } catch (error) {
-    throw inFlags(entry, error);
+    if (!(error instanceof OptionError)) throw error;
+    const nameOf = (option: string): string =>
+      `--${entry.options.find((spec) => spec.name === option)?.flag ?? option}`;
+    throw new RangeError(`optimizer '${name}': ${error.sentence(nameOf)}`, { cause: error });
   }
-}
-
-/** Misuse in the names of the flags that were given, where the optimizer speaks of its options. */
-function inFlags(entry: OptimizerEntry, error: unknown): unknown {
-  if (!(error instanceof TypeError || error instanceof RangeError)) return error;
-  let message = error.message.replace(/^create\w+: /, `optimizer '${entry.name}': `);
-  for (const { name, flag } of entry.options) {
-    message = message.replace(new RegExp(`\\boptions\\.${name}\\b`, 'g'), `--${flag}`);
-    message = message.replace(new RegExp(` for ${name}, received`), ` for --${flag}, received`);
-    // A name of several words is no word of the text.
-    if (/[A-Z]/.test(name)) message = message.replace(new RegExp(`\\b${name}\\b`, 'g'), `--${flag}`);
-  }
-  return error instanceof TypeError
-    ? new TypeError(message, { cause: error })
-    : new RangeError(message, { cause: error });
 }
 
 /**

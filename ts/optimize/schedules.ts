@@ -40,28 +40,32 @@ const kinds = ['constant', 'step', 'cosine'] as const;
  * const rate = 0.1 * schedule(step);
  */
 export function createSchedule(spec: ScheduleSpec = { kind: 'constant' }): Schedule {
-  const operation = 'createSchedule';
-  checkObject(operation, 'schedule', spec);
+  return makeSchedule('createSchedule', 'schedule', spec);
+}
+
+/** {@link createSchedule} for whoever calls the schedule `argument`. */
+export function makeSchedule(operation: string, argument: string, spec: ScheduleSpec): Schedule {
+  checkObject(operation, argument, spec);
   const kind: string = (spec as ScheduleSpec).kind;
-  checkOneOf(operation, 'schedule.kind', kind, kinds);
+  checkOneOf(operation, `${argument}.kind`, kind, kinds);
   const { warmup = 0, every, decay = 0.1, total, minimum = 0 } = spec as ScheduleSpec;
-  checkInteger(operation, 'schedule.warmup', warmup, 0);
+  checkInteger(operation, `${argument}.warmup`, warmup, 0);
   const warm: Schedule = warmup === 0 ? () => 1 : (t) => Math.min(1, (t + 1) / warmup);
   switch (kind) {
     case 'constant':
-      checkKeys(operation, 'schedule', spec, ['kind', 'warmup']);
+      checkKeys(operation, argument, spec, ['kind', 'warmup']);
       return warm;
     case 'step':
-      checkKeys(operation, 'schedule', spec, ['kind', 'warmup', 'every', 'decay']);
-      checkInteger(operation, 'schedule.every', every, 1);
-      checkPositive(operation, 'schedule.decay', decay);
-      if (decay > 1) failRange(operation, 'schedule.decay', 'a number in (0, 1]', decay);
+      checkKeys(operation, argument, spec, ['kind', 'warmup', 'every', 'decay']);
+      checkInteger(operation, `${argument}.every`, every, 1);
+      checkPositive(operation, `${argument}.decay`, decay);
+      if (decay > 1) failRange(operation, `${argument}.decay`, 'a number in (0, 1]', decay);
       return (t) => warm(t) * Math.pow(decay, Math.floor(t / every));
     case 'cosine':
-      checkKeys(operation, 'schedule', spec, ['kind', 'warmup', 'total', 'minimum']);
-      checkInteger(operation, 'schedule.total', total, 1);
+      checkKeys(operation, argument, spec, ['kind', 'warmup', 'total', 'minimum']);
+      checkInteger(operation, `${argument}.total`, total, 1);
       if (typeof minimum !== 'number' || !(minimum >= 0 && minimum <= 1)) {
-        failRange(operation, 'schedule.minimum', 'a number in [0, 1]', minimum);
+        failRange(operation, `${argument}.minimum`, 'a number in [0, 1]', minimum);
       }
       return (t) => warm(t) * (minimum + (1 - minimum) * 0.5 * (1 + Math.cos((Math.PI * Math.min(t, total)) / total)));
   }
@@ -76,15 +80,19 @@ export function createSchedule(spec: ScheduleSpec = { kind: 'constant' }): Sched
  * parseSchedule('cosine:5000,0.01+warmup:200'); // { kind: 'cosine', total: 5000, minimum: 0.01, warmup: 200 }
  */
 export function parseSchedule(text: string): ScheduleSpec {
-  const operation = 'parseSchedule';
+  return readSchedule('parseSchedule', 'schedule', text);
+}
+
+/** {@link parseSchedule} for whoever calls the schedule `argument`. */
+export function readSchedule(operation: string, argument: string, text: string): ScheduleSpec {
   const form = "'constant', 'step:EVERY[,DECAY]' or 'cosine:TOTAL[,MINIMUM]', each with an optional '+warmup:STEPS'";
   const [main, ...extras] = String(text).trim().split('+');
   const [kind, list = ''] = main.split(':');
   const numbers = list === '' ? [] : list.split(',').map((part) => (part.trim() === '' ? NaN : Number(part)));
   if (!(kinds as readonly string[]).includes(kind) || numbers.some((x) => !Number.isFinite(x)) || numbers.length > 2) {
-    failRange(operation, 'schedule', form, text);
+    failRange(operation, argument, form, text);
   }
-  if (kind === 'constant' ? numbers.length > 0 : numbers.length === 0) failRange(operation, 'schedule', form, text);
+  if (kind === 'constant' ? numbers.length > 0 : numbers.length === 0) failRange(operation, argument, form, text);
   const spec: ScheduleSpec = { kind: kind as ScheduleSpec['kind'] };
   if (kind === 'step') {
     spec.every = numbers[0];
@@ -93,12 +101,12 @@ export function parseSchedule(text: string): ScheduleSpec {
     spec.total = numbers[0];
     if (numbers.length > 1) spec.minimum = numbers[1];
   }
-  if (extras.length > 1) failRange(operation, 'schedule', form, text);
+  if (extras.length > 1) failRange(operation, argument, form, text);
   if (extras.length === 1) {
     const match = /^warmup:(\d+)$/.exec(extras[0].trim());
-    if (match === null) failRange(operation, 'schedule', form, text);
+    if (match === null) failRange(operation, argument, form, text);
     spec.warmup = Number(match[1]);
   }
-  createSchedule(spec);
+  makeSchedule(operation, argument, spec);
   return spec;
 }

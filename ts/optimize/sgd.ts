@@ -13,6 +13,7 @@ import { kernels, No, Yes } from '../native/index.js';
 import type { Network } from '../derivatives/network.js';
 import type { Batch } from '../network/batch.js';
 import { clipByNorm } from './clipping.js';
+import { failOption } from './option-checks.js';
 import { stateCount, stateVector, type Optimizer, type OptimizerState, type StepReport } from './optimizer.js';
 import { createSchedule, type Schedule, type ScheduleSpec } from './schedules.js';
 
@@ -96,7 +97,7 @@ export function createSgd(network: Network, options: SgdOptions = {}): Optimizer
   if (momentum >= 1) failRange(operation, 'options.momentum', 'a number in [0, 1)', momentum);
   checkBoolean(operation, 'options.nesterov', nesterov);
   if (nesterov && momentum === 0)
-    failRange(operation, 'options.momentum', 'a momentum > 0 (nesterov needs one)', momentum);
+    failOption(operation, 'momentum', (nameOf) => `a momentum > 0 (${nameOf('nesterov')} needs one)`, momentum);
   checkNonNegative(operation, 'options.weightDecay', weightDecay);
   if (clipNorm !== undefined) checkPositive(operation, 'options.clipNorm', clipNorm);
   return new Sgd(network, { rate, momentum, nesterov, weightDecay, clipNorm, schedule });
