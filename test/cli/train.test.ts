@@ -12,6 +12,8 @@ import { commandLine, jsonLines } from './helpers.js';
 
 const small = ['--points', '60', '--num-layers', '4', '--hidden-dim', '8'];
 
+const main = fileURLToPath(new URL('../../ts/cli/main.ts', import.meta.url));
+
 describe('deep-hessian train', () => {
   const folder = temporaryFolder();
 
@@ -225,14 +227,43 @@ describe('deep-hessian train', () => {
       expect(out).to.contain(text);
   });
 
-  for (const [signal, expected] of [
+  const signals = [
     ['SIGINT', 130],
     ['SIGTERM', 143],
-  ] as const) {
+  ] as const;
+
+  for (const [signal, expected] of signals) {
+    it(`${signal} while the data are read says so, leaves no folder, and exits with ${expected}`, async function () {
+      this.timeout(30000);
+      const file = join(folder.path(), 'table.csv');
+      writeFileSync(file, '1,2\n3,4\n');
+      const out = join(folder.path(), `no-${signal}`);
+      // A disk that does not answer.
+      const silentDisk = `import { syncBuiltinESMExports } from 'node:module'; import files from 'node:fs/promises';
+        const { open } = files;
+        files.open = (path, ...rest) => {
+          if (path !== ${JSON.stringify(file)}) return open(path, ...rest);
+          process.stdout.write('reading');
+          return new Promise((resolve) => setTimeout(resolve, 1e9));
+        };
+        syncBuiltinESMExports();`;
+      const imports = ['--import', `data:text/javascript,${encodeURIComponent(silentDisk)}`, '--import', 'tsx', main];
+      const child = spawn(process.execPath, [...imports, 'train', '--data', 'csv', '--file', file, '--out', out]);
+      let err = '';
+      child.stderr.on('data', (data: Buffer) => {
+        err += data.toString();
+      });
+      const exit = new Promise<number | null>((resolve) => child.on('close', (code) => resolve(code)));
+      await new Promise<void>((resolve) => child.stdout.once('data', () => resolve()));
+      child.kill(signal);
+      expect(await exit).to.equal(expected);
+      expect(err).to.equal(`\n${signal}: stopped while the data were read; nothing was trained, nothing written\n`);
+      expect(existsSync(out)).to.equal(false);
+    });
+
     it(`${signal} leaves a checkpoint, says how to go on, and exits with ${expected}`, async function () {
       this.timeout(30000);
       const out = join(folder.path(), signal);
-      const main = fileURLToPath(new URL('../../ts/cli/main.ts', import.meta.url));
       const child = spawn(process.execPath, [
         '--import',
         'tsx',

@@ -9,7 +9,8 @@ export interface Interrupt {
   release(): void;
 }
 
-export function catchInterrupts(onFirst: (name: string) => void): Interrupt {
+/** @param onFirst is told the name of the first signal, and its exit code for whoever has nothing to finish */
+export function catchInterrupts(onFirst: (name: string, code: number) => void): Interrupt {
   const controller = new AbortController();
   let code: number | null = null;
   const handle = (name: NodeJS.Signals): void => {
@@ -17,7 +18,7 @@ export function catchInterrupts(onFirst: (name: string) => void): Interrupt {
     // Two signals: the user does not want to wait for the checkpoint.
     if (code !== null) process.exit(own);
     code = own;
-    onFirst(name);
+    onFirst(name, own);
     controller.abort();
   };
   process.on('SIGINT', handle);

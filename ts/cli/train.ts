@@ -12,7 +12,7 @@ import { TrainingSession } from '../train/session.js';
 import type { EndRecord } from '../train/trainer.js';
 import { exitCodes } from './failure.js';
 import { addRunFlags, collectSettings, givenSettings, optimizerHelp } from './flags.js';
-import { catchInterrupts } from './interrupt.js';
+import { catchInterrupts, type Interrupt } from './interrupt.js';
 import { describeEnd, Progress } from './progress.js';
 import { formatCount, type Terminal } from './terminal.js';
 
@@ -65,18 +65,45 @@ export function addTrainCommand(program: Command, terminal: Terminal, setCode: (
 async function train(command: Command, terminal: Terminal): Promise<number> {
   const { out, resume, json = false, quiet = false } = command.opts<TrainFlags>();
   if (out?.trim() === '') failRange('train', '--out', 'the name of a folder', out);
-  let session: TrainingSession;
+  let prepare: () => Promise<TrainingSession>;
   if (resume !== undefined) {
     if (out !== undefined) throw new RangeError('train: --out cannot change in a resumed run');
     if (command.opts<{ config?: string }>().config !== undefined)
       throw new RangeError('train: --config and --resume exclude each other');
-    session = await TrainingSession.resume(resume, givenSettings(command));
+    prepare = () => TrainingSession.resume(resume, givenSettings(command));
   } else {
     const settings = await collectSettings(command);
     const { data, optimizer } = resolveSettings(settings);
     const name = `${data as string}-${optimizer as string}`;
-    session = await TrainingSession.start(settings, out ?? freeRunFolder(name));
+    prepare = () => TrainingSession.start(settings, out ?? freeRunFolder(name));
   }
+  // One handler for both phases: a signal on its way while one takes the place of another would be lost.
+  let prepared = false;
+  const interrupt = catchInterrupts((name, code) => {
+    terminal.err(
+      prepared
+        ? `\n${name}: stopping after this step, writing a checkpoint ...\n`
+        : `\n${name}: stopped while the data were read; nothing was trained, nothing written\n`,
+    );
+    // Data are read as a whole, and the run folder is written to in one go after that.
+    if (!prepared) process.exit(code);
+  });
+  try {
+    const session = await prepare();
+    prepared = true;
+    return await trainIn(session, interrupt, { json, quiet }, terminal);
+  } finally {
+    interrupt.release();
+  }
+}
+
+/** Trains to the end of the session's budget or to an interrupt; returns the exit code. */
+async function trainIn(
+  session: TrainingSession,
+  interrupt: Interrupt,
+  { json, quiet }: { json: boolean; quiet: boolean },
+  terminal: Terminal,
+): Promise<number> {
   const { settings, experiment, folder } = session;
   const { network, problem } = experiment;
   const silent = quiet || json;
@@ -93,9 +120,6 @@ async function train(command: Command, terminal: Terminal): Promise<number> {
   }
   const { device, reason } = experiment.device;
   if (reason !== null && !quiet) terminal.err(`device: ${device} (${reason})\n`);
-  const interrupt = catchInterrupts((name) =>
-    terminal.err(`\n${name}: stopping after this step, writing a checkpoint ...\n`),
-  );
   const progress = new Progress(terminal, silent);
   const budget = buildBudget(settings);
   const title = settings.optimizer as string;
@@ -116,7 +140,6 @@ async function train(command: Command, terminal: Terminal): Promise<number> {
     throw error;
   } finally {
     progress.finish();
-    interrupt.release();
   }
   // Of a stream, broken files turn up while the run goes on.
   const named = new Set(problem.broken.map(({ path }) => path));
