@@ -17,9 +17,10 @@ import { readCsv } from '../../ts/data/csv.js';
 import { applyStandardisation, fitStandardisation } from '../../ts/data/standardise.js';
 import { Network } from '../../ts/derivatives/index.js';
 import { Random } from '../../ts/random.js';
+import { optionalWord } from '../command-line.js';
 import { dataFolder, minimise } from './digits.js';
 
-const quick = process.argv[2] === 'quick';
+const quick = optionalWord(['quick']) === 'quick';
 
 function model(inputs: number, l2: number | Float64Array): Network {
   return new Network({

@@ -12,9 +12,11 @@
 import { influence, selfInfluence } from '../../ts/curvature/index.js';
 import { Network } from '../../ts/derivatives/index.js';
 import { Random } from '../../ts/random.js';
+import { optionalWord } from '../command-line.js';
 import { correlation, digits, minimise, norm, polish, rankCorrelation } from './digits.js';
 
-const quick = process.argv[2] === 'quick';
+const word = optionalWord(['large', 'quick']);
+const quick = word === 'quick';
 
 function network(hidden: number[], l2: number): Network {
   return new Network({
@@ -138,7 +140,7 @@ async function large(): Promise<void> {
   );
 }
 
-if (process.argv[2] === 'large') await large();
+if (word === 'large') await large();
 else {
   await leaveOneOut();
   await mislabelled();

@@ -9,8 +9,10 @@ import { readCsv } from '../../ts/data/csv.js';
 import { applyStandardisation, fitStandardisation } from '../../ts/data/standardise.js';
 import { Network } from '../../ts/derivatives/index.js';
 import { Random } from '../../ts/random.js';
+import { commandLine } from '../command-line.js';
 import { dataFolder, minimise, norm } from './digits.js';
 
+commandLine({});
 const { dataset } = await readCsv(`${dataFolder}/uci_yacht/data.txt`, { header: false, task: 'regression' });
 const order = new Random(3).shuffle(Int32Array.from({ length: dataset.samples }, (_, i) => i));
 const part = (from: number, to: number): { inputs: Float64Array; targets: Float64Array } => {

@@ -10,9 +10,9 @@
  *     node --import tsx examples/seed-000/hessian-descent.ts [--out losses.svg]
  */
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { parseArgs } from 'node:util';
 import { factor, Network, Random } from '../../ts/index.js';
 import { writeLines } from '../chart.js';
+import { commandLine } from '../command-line.js';
 
 const side = 5;
 const size = side * side;
@@ -139,7 +139,7 @@ export function table(steps = 40): { method: string; losses: Losses; improvement
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  const { values } = parseArgs({ options: { out: { type: 'string' } } });
+  const { values } = commandLine({ options: { out: { type: 'string' } } });
   const path = values.out ?? fileURLToPath(new URL('losses.svg', import.meta.url));
   const rows = table();
   console.log('method                        loss at 0   after 30   after 40   better at 30');

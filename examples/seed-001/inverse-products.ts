@@ -16,6 +16,7 @@ import {
 } from '../../ts/analysis/inverse-products.js';
 import { approximateText } from '../../ts/cli/approximate.js';
 import { Network, Random } from '../../ts/index.js';
+import { commandLine, integer } from '../command-line.js';
 
 export const defaultSeed = 15;
 export const defaultIterations = 40;
@@ -68,8 +69,9 @@ export function countFailures(
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  const seed = Number(process.argv[2] ?? defaultSeed);
-  const iterations = Number(process.argv[3] ?? defaultIterations);
+  const { positionals } = commandLine({ allowPositionals: true });
+  const seed = integer('seed', positionals[0] ?? String(defaultSeed), 0, 0xffffffff);
+  const iterations = integer('iterations', positionals[1] ?? String(defaultIterations), 1);
   console.log(`seed ${seed}, ${iterations} iterations\n${approximateText(compareAtSeed(seed, iterations))}\n`);
   for (const limit of [40, 1000]) {
     const [cg, minres, exact] = (['cg', 'minres', 'exact'] as const).map((method) =>

@@ -12,7 +12,6 @@
  */
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { parseArgs } from 'node:util';
 import {
   conditionNumber,
   createOptimizer,
@@ -25,6 +24,7 @@ import {
   type Optimizer,
 } from '../../ts/index.js';
 import { writeLines } from '../chart.js';
+import { commandLine, integer } from '../command-line.js';
 
 const l2 = 1e-3;
 
@@ -235,7 +235,7 @@ export function stepCosts(depths: readonly number[] = [2, 8, 32, 128]): StepCost
 }
 
 async function main(): Promise<void> {
-  const { values: flags } = parseArgs({
+  const { values: flags } = commandLine({
     options: {
       seed: { type: 'string', default: '1' },
       steps: { type: 'string', default: '30000' },
@@ -243,8 +243,8 @@ async function main(): Promise<void> {
       'skip-cost': { type: 'boolean', default: false },
     },
   });
-  const seed = Number(flags.seed);
-  const steps = Number(flags.steps);
+  const seed = integer('--seed', flags.seed, 0, 0xffffffff);
+  const steps = integer('--steps', flags.steps, 1);
   const { network, batch } = await problem(seed);
   const runs: [string, Run][] = [
     ['gradient descent', await tunedDescent(seed, steps, 0)],

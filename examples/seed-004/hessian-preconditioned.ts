@@ -13,9 +13,9 @@
  */
 import { existsSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
-import { parseArgs } from 'node:util';
 import { compare, type Comparison, type Contestant } from '../../ts/index.js';
 import { comparisonText } from '../../ts/cli/compare.js';
+import { commandLine, integer, positive } from '../command-line.js';
 
 export interface Options {
   dataDir: string;
@@ -78,7 +78,7 @@ export async function run(options: Options, progress: (line: string) => void = (
 }
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({
+  const { values } = commandLine({
     options: {
       'data-dir': { type: 'string', default: '../shared/data/cifar10' },
       seconds: { type: 'string', default: String(defaults.seconds) },
@@ -89,22 +89,20 @@ async function main(): Promise<number> {
       stream: { type: 'boolean', default: false },
     },
   });
+  const options: Options = {
+    dataDir: values['data-dir'],
+    seconds: positive('--seconds', values.seconds),
+    batchSize: integer('--batch-size', values['batch-size'], 1),
+    layers: integer('--layers', values.layers, 1),
+    hidden: integer('--hidden', values.hidden, 1),
+    hessianFreq: integer('--hessian-freq', values['hessian-freq'], 1),
+    stream: values.stream,
+  };
   if (!existsSync(values['data-dir'])) {
     console.error(`no CIFAR-10 files in ${values['data-dir']}: give the folder of the binary version with --data-dir`);
     return 1;
   }
-  const result = await run(
-    {
-      dataDir: values['data-dir'],
-      seconds: Number(values.seconds),
-      batchSize: Number(values['batch-size']),
-      layers: Number(values.layers),
-      hidden: Number(values.hidden),
-      hessianFreq: Number(values['hessian-freq']),
-      stream: values.stream,
-    },
-    (line) => console.error(line),
-  );
+  const result = await run(options, (line) => console.error(line));
   console.log(`\n${comparisonText(result)}`);
   return 0;
 }

@@ -7,12 +7,12 @@
  * cases the next start goes on with them.
  */
 import type { AddressInfo } from 'node:net';
-import { parseArgs } from 'node:util';
 import { JobScheduler } from '../../ts/index.js';
+import { commandLine, integer, positive } from '../command-line.js';
 import { createApp } from './app.js';
 import { JobStore } from './store.js';
 
-const { values } = parseArgs({
+const { values } = commandLine({
   options: {
     port: { type: 'string', default: '8080' },
     host: { type: 'string', default: '127.0.0.1' },
@@ -21,14 +21,15 @@ const { values } = parseArgs({
     memory: { type: 'string' },
   },
 });
+const port = integer('--port', values.port, 0, 65535);
 const scheduler = new JobScheduler({
-  ...(values.jobs === undefined ? {} : { concurrency: Number(values.jobs) }),
-  ...(values.memory === undefined ? {} : { memory: Number(values.memory) }),
+  ...(values.jobs === undefined ? {} : { concurrency: integer('--jobs', values.jobs, 1, 1024) }),
+  ...(values.memory === undefined ? {} : { memory: positive('--memory', values.memory) }),
 });
 const store = new JobStore(values.folder, scheduler);
-const server = createApp(store, scheduler).listen(Number(values.port), values.host, () => {
-  const { address, port } = server.address() as AddressInfo;
-  console.log(`listening on http://${address}:${port}, ${scheduler.concurrency} jobs at a time`);
+const server = createApp(store, scheduler).listen(port, values.host, () => {
+  const { address, port: given } = server.address() as AddressInfo;
+  console.log(`listening on http://${address}:${given}, ${scheduler.concurrency} jobs at a time`);
 });
 
 let stopping = false;

@@ -7,6 +7,9 @@
 import { criticalPoint, eigenvalues } from '../../ts/curvature/index.js';
 import { Network, type Linearization } from '../../ts/derivatives/index.js';
 import { Random } from '../../ts/random.js';
+import { commandLine } from '../command-line.js';
+
+commandLine({});
 
 const network = new Network({
   inputs: 2,

@@ -11,8 +11,10 @@ import { Network } from '../../ts/derivatives/index.js';
 import { makeFolder } from '../../ts/data/atomic.js';
 import { createNewton } from '../../ts/optimize/newton.js';
 import { writeLines } from '../chart.js';
+import { commandLine } from '../command-line.js';
 
-const folder = process.argv[2] ?? fileURLToPath(new URL('../../docs/theory/figures', import.meta.url));
+const { positionals } = commandLine({ allowPositionals: true });
+const folder = positionals[0] ?? fileURLToPath(new URL('../../docs/theory/figures', import.meta.url));
 makeFolder(folder);
 
 const network = new Network({

@@ -41,7 +41,33 @@ const programs: Program[] = [
   { file: 'curvature/tune-l2.ts', needs: 'uci_yacht/data.txt', says: [/gradient in log L2/] },
 ];
 /** Modules that others import, and programs with tests of their own in this folder or test/jobs. */
-const elsewhere = ['chart.ts', 'curvature/digits.ts', 'server/app.ts', 'server/main.ts', 'server/store.ts'];
+const elsewhere = [
+  'chart.ts',
+  'command-line.ts',
+  'curvature/digits.ts',
+  'server/app.ts',
+  'server/main.ts',
+  'server/store.ts',
+];
+
+/** Command lines that are refused: in one line, before any work. */
+const refused: [file: string, args: string[], message: RegExp][] = [
+  ['seed-000/hessian-descent.ts', ['--rate', '1'], /Unknown option '--rate'; flags: --out$/],
+  [
+    'seed-001/inverse-products.ts',
+    ['15', 'many'],
+    /expected an integer >= 1 for iterations, received "many" \(string\)$/,
+  ],
+  ['seed-002/quasi-newton.ts', ['--seed'], /Option '--seed <value>' argument missing; flags: --seed, --steps, /],
+  ['seed-004/hessian-preconditioned.ts', ['--seconds', '0'], /expected a finite number > 0 for --seconds, received 0$/],
+  ['theory/critical-points.ts', ['x'], /Unexpected argument 'x'; it has no flags$/],
+  [
+    'curvature/influence.ts',
+    ['small'],
+    /expected one of 'large', 'quick' for the argument, received "small" \(string\)$/,
+  ],
+  ['server/main.ts', ['--port', '70000'], /expected an integer from 0 to 65535 for --port, received 70000$/],
+];
 
 function examples(folder = ''): string[] {
   return readdirSync(join(root, 'examples', folder), { withFileTypes: true }).flatMap((entry) => {
@@ -79,4 +105,33 @@ describe('example programs', function () {
       expect(stdout).not.to.match(/\b(?:NaN|undefined)\b/);
     });
   }
+
+  for (const [file, args, message] of refused) {
+    it(`${[file, ...args].join(' ')}: refused in one line`, () => {
+      const { status, stdout, stderr } = spawnSync(
+        process.execPath,
+        ['--import', 'tsx', join('examples', file), ...args],
+        { cwd: root, encoding: 'utf8', timeout: 110_000 },
+      );
+      expect(stderr).to.match(/^error: .+\n$/);
+      expect(stderr.trimEnd()).to.match(message);
+      expect(stdout).to.equal('');
+      expect(status).to.equal(2);
+    });
+  }
+
+  it('curvature/tune-l2.ts without its data: one line', () => {
+    const { status, stderr } = spawnSync(
+      process.execPath,
+      ['--import', 'tsx', join('examples', 'curvature/tune-l2.ts')],
+      {
+        cwd: root,
+        encoding: 'utf8',
+        timeout: 110_000,
+        env: { ...process.env, DEEP_HESSIAN_DATA: join(tmpdir(), 'no-such-folder') },
+      },
+    );
+    expect(stderr).to.match(/^error: .*no-such-folder.*\n$/);
+    expect(status).to.equal(1);
+  });
 });
