@@ -70,12 +70,26 @@ describe('CSV', () => {
     const again = await read('c,x,y\nred,9,yes\n', { schema: JSON.parse(JSON.stringify(schema)) });
     expect([...again.dataset.inputs]).to.deep.equal([0, 1, 9]);
     expect([...(again.dataset.labels ?? [])]).to.deep.equal([1]);
+    const turned = await read('id,y,x,c\n7,yes,9,red\n8,no,3,blue\n', { schema });
+    expect([...turned.dataset.inputs]).to.deep.equal([0, 1, 9, 1, 0, 3]);
+    expect([...(turned.dataset.labels ?? [])]).to.deep.equal([1, 0]);
+    expect(turned.dataset.featureNames).to.deep.equal(dataset.featureNames);
+    await expectFailure(read('c,x\nred,9\n', { schema }), 'bad-file', /the column 'y', found c, x/);
+    await expectFailure(
+      read('c,x,c,y\nred,9,red,yes\n', { schema }),
+      'bad-file',
+      /one column 'c', found more than one/,
+    );
     await expectFailure(
       read('c,x,y\ngreen,9,yes\n', { schema }),
       'bad-file',
       /line 2, column 1 \('c'\).*blue, red.*"green"/,
     );
-    await expectFailure(read('d,x,y\nred,9,yes\n', { schema }), 'bad-file', /'c' as column 1, found 'd'/);
+    await expectFailure(
+      read('d,x,y\nred,9,yes\n', { schema }),
+      'bad-file',
+      /line 1: expected the column 'c', found d, x, y/,
+    );
   });
 
   it('numbered classes sort by value and need the task', async () => {

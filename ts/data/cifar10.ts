@@ -11,7 +11,7 @@ import { ioError } from './atomic.js';
 import { badFile, checkFits, fileSize } from './bytes.js';
 import { openRegular, readRegular } from './regular-file.js';
 import { makeDataset, type Dataset } from './dataset.js';
-import { imageDataset, type ImageOptions, type PixelPlanes } from './images.js';
+import { imageDataset, type ImageInputs, type ImageOptions, type PixelPlanes } from './images.js';
 
 const recordBytes = 3073;
 const pixelBytes = 3072;
@@ -101,6 +101,39 @@ async function readClassNames(folder: string): Promise<string[]> {
   return names;
 }
 
+/** Files of each part of a folder. */
+const patterns = {
+  train: /^(data_batch_\d+)(\.first\d+)?\.bin$/,
+  test: /^(test_batch)(\.first\d+)?\.bin$/,
+} as const;
+
+/**
+ * Pixels and labels of one part of a folder as {@link readCifar10} takes it; null where its files are not there.
+ *
+ * @throws DeepHessianError 'io' when the folder is missing
+ */
+export async function readCifar10Part(
+  folder: string,
+  part: 'train' | 'test',
+  limit?: number,
+): Promise<LabelledPlanes | null> {
+  const names = await readdir(folder).catch((error: unknown) => {
+    throw ioError('reading folder', folder, error);
+  });
+  const paths = choose(folder, names, patterns[part]);
+  return paths.length === 0 ? null : readCifar10Files(paths, limit);
+}
+
+/** The error of a folder without the files of a part. */
+export function noCifar10(folder: string): DeepHessianError {
+  return new DeepHessianError(
+    'io',
+    `${folder}: no CIFAR-10 files found; looked for data_batch_*.bin, data_batch_*.firstNNNN.bin and ` +
+      'test_batch*.bin (the binary version, unpacked)',
+    { folder },
+  );
+}
+
 /**
  * Reads a folder of CIFAR-10 batches: `data_batch_1.bin` .. `data_batch_5.bin` and `test_batch.bin`, whole, or prefixes
  * of them named like `data_batch_1.first4000.bin` (where both are there the whole file is taken). The test set may be
@@ -111,26 +144,15 @@ async function readClassNames(folder: string): Promise<string[]> {
 export async function readCifar10(
   folder: string,
   options: Cifar10Options = {},
-): Promise<{ train: Dataset; test: Dataset | null }> {
+): Promise<{ train: Dataset; test: Dataset | null; channels: ImageInputs['channels'] }> {
   const { limit, ...image } = options;
   if (limit !== undefined) checkInteger('readCifar10', 'limit', limit, 1);
-  const names = await readdir(folder).catch((error: unknown) => {
-    throw ioError('reading folder', folder, error);
-  });
-  const trainPaths = choose(folder, names, /^(data_batch_\d+)(\.first\d+)?\.bin$/);
-  const testPaths = choose(folder, names, /^(test_batch)(\.first\d+)?\.bin$/);
-  if (trainPaths.length === 0) {
-    throw new DeepHessianError(
-      'io',
-      `${folder}: no CIFAR-10 files found; looked for data_batch_*.bin, data_batch_*.firstNNNN.bin and ` +
-        'test_batch*.bin (the binary version, unpacked)',
-      { folder },
-    );
-  }
+  const train = await readCifar10Part(folder, 'train', limit);
+  if (train === null) throw noCifar10(folder);
   const classes = await readClassNames(folder);
-  const planes = [await readCifar10Files(trainPaths, limit)];
-  if (testPaths.length > 0) planes.push(await readCifar10Files(testPaths, limit));
-  const { sets, shape } = imageDataset(planes, image);
+  const test = await readCifar10Part(folder, 'test', limit);
+  const planes = test === null ? [train] : [train, test];
+  const { sets, shape, channels } = imageDataset(planes, image);
   const made = sets.map((inputs, i) =>
     makeDataset({
       name: `CIFAR-10 (${i === 0 ? 'train' : 'test'})`,
@@ -141,7 +163,7 @@ export async function readCifar10(
       shape,
     }),
   );
-  return { train: made[0], test: made[1] ?? null };
+  return { train: made[0], test: made[1] ?? null, channels };
 }
 
 /** Paths by batch number; of one batch the whole file before a prefix, the longest prefix before a shorter one. */

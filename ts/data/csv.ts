@@ -10,6 +10,10 @@ import { badFile, checkFits } from './bytes.js';
 import { openRecords, parseNumber, type Delimiter, type TextRecord } from './csv-records.js';
 import { makeDataset, type Dataset } from './dataset.js';
 import { checkOptions } from './options.js';
+import type { RowChunk } from './row-chunks.js';
+import { defaultMissing, openTable, readNumber, spreadNames, type CsvColumn, type CsvSchema } from './table-rows.js';
+
+export type { CsvColumn, CsvSchema } from './table-rows.js';
 
 /** A column by its name in the header or its index from 0; negative indices count from the end. */
 export type ColumnReference = string | number;
@@ -49,30 +53,8 @@ export interface CsvOptions {
   limit?: number;
   /** Bound on the size after unpacking, in bytes. Default 4 GiB. */
   maxBytes?: number;
-  /** Read the file as an earlier one was read (a test set): its columns, categories and means. */
+  /** Read the file as an earlier one was read (a test set): its columns by name, its categories and means. */
   schema?: CsvSchema;
-}
-
-/** One chosen column, as plain JSON data. */
-export interface CsvColumn {
-  name: string;
-  index: number;
-  /** Sorted categories of a text column; `null` for numbers. */
-  categories: string[] | null;
-  /** Mean of each input column that this column gives (one, or one a category). */
-  means: number[];
-}
-
-/** How a file was read: keep it with a model to read other files in the same way. Plain JSON data. */
-export interface CsvSchema {
-  delimiter: Delimiter;
-  header: boolean;
-  skipRows: number;
-  /** Cells of a record. */
-  columns: number;
-  task: 'classification' | 'regression';
-  inputs: CsvColumn[];
-  targets: CsvColumn[];
 }
 
 const operation = 'readCsv';
@@ -93,7 +75,6 @@ const optionNames = [
   'maxBytes',
   'schema',
 ] as const;
-const defaultMissing = ['', '?', 'NA', 'N/A', 'NaN', 'nan', 'null', 'NULL'];
 
 /** A column while it is read. */
 interface Reading {
@@ -105,7 +86,6 @@ interface Reading {
   /** Whether `categorical` or the task made it a category. */
   chosen: boolean;
   codes: Map<string, number>;
-  fixed: CsvColumn | null;
 }
 
 /**
@@ -126,14 +106,14 @@ export async function readCsv(
   options: CsvOptions = {},
 ): Promise<{ dataset: Dataset; schema: CsvSchema }> {
   checkCsvOptions(options);
-  const { schema } = options;
+  if (options.schema !== undefined) return readBySchema(path, options.schema, options);
   const missing = options.missing ?? 'error';
   const isMissing = new Set(options.missingValues ?? defaultMissing);
   const maxCategories = options.maxCategories ?? 1000;
   const limit = options.limit ?? Infinity;
-  const skipRows = schema?.skipRows ?? options.skipRows ?? 0;
+  const skipRows = options.skipRows ?? 0;
   const { delimiter, records } = await openRecords(path, {
-    delimiter: schema?.delimiter ?? options.delimiter,
+    delimiter: options.delimiter,
     skipRows,
     comment: options.comment,
     maxBytes: options.maxBytes ?? 4 * 2 ** 30,
@@ -141,7 +121,7 @@ export async function readCsv(
   try {
     const first = await next(records);
     if (!first) throw badFile(path, 'at least one record', 'none');
-    if (!schema && first.cells.length === 1) {
+    if (first.cells.length === 1) {
       throw badFile(
         `${path}, line ${first.line}`,
         `at least two columns set apart by ${describeDelimiter(delimiter)} (--delimiter says another)`,
@@ -149,10 +129,10 @@ export async function readCsv(
       );
     }
     const second = await next(records);
-    const header = schema?.header ?? decideHeader(path, options.header ?? 'auto', first, second);
-    const width = schema?.columns ?? first.cells.length;
+    const header = decideHeader(path, options.header ?? 'auto', first, second);
+    const width = first.cells.length;
     const names = columnNames(path, first, header, width);
-    const columns = schema ? fromSchema(path, schema, names, header) : chooseColumns(options, names, header);
+    const columns = chooseColumns(options, names, header);
     const matrix = new GrowingMatrix(path, columns.length);
 
     const take = (record: TextRecord): void => {
@@ -164,6 +144,9 @@ export async function readCsv(
         const column = columns[c];
         const text = record.cells[column.index];
         const where = (): string => `${path}, line ${record.line}, column ${column.index + 1} ('${column.name}')`;
+        const fail = (expected: string, found: string): never => {
+          throw badFile(where(), expected, found);
+        };
         if (isMissing.has(text)) {
           if (missing === 'drop') return matrix.pop();
           if (missing === 'error' || column.target) {
@@ -179,11 +162,11 @@ export async function readCsv(
         }
         column.kind ??= parseNumber(text) === null ? 'category' : 'number';
         matrix.data[row + c] =
-          column.kind === 'number' ? readNumber(text, where) : code(column, text, maxCategories, where);
+          column.kind === 'number' ? readNumber(text, fail) : code(column, text, maxCategories, where);
       }
     };
     if (!header) take(first);
-    const told = schema !== undefined || (options.header ?? 'auto') !== 'auto';
+    const told = (options.header ?? 'auto') !== 'auto';
     const doubtful = !header && !told && matrix.rows === 1 ? first : null;
     if (second && matrix.rows < limit) take(second);
     while (matrix.rows < limit) {
@@ -193,7 +176,7 @@ export async function readCsv(
     }
     if (matrix.rows === 0) throw badFile(path, 'at least one whole row', 'none');
     if (doubtful !== null) checkFirstRecord(path, doubtful, columns, matrix);
-    checkDecimalCommas(path, columns, options);
+    checkDecimalCommas(path, columns);
     return assemble(path, matrix, columns, { delimiter, header, skipRows, width }, options);
   } finally {
     await records.return();
@@ -268,9 +251,9 @@ function checkFirstRecord(path: string, first: TextRecord, columns: readonly Rea
 }
 
 /** Numbers with a decimal comma would be taken for categories. */
-function checkDecimalCommas(path: string, columns: readonly Reading[], options: CsvOptions): void {
-  for (const { name, index, codes, fixed, chosen } of columns) {
-    if (fixed !== null || chosen || options.schema !== undefined) continue;
+function checkDecimalCommas(path: string, columns: readonly Reading[]): void {
+  for (const { name, index, codes, chosen } of columns) {
+    if (chosen) continue;
     const texts = [...codes.keys()];
     if (!texts.some((text) => text.includes(',')) || !texts.every((text) => isNumber(text.replace(',', '.')))) continue;
     const example = texts.find((text) => text.includes(',')) ?? '';
@@ -348,7 +331,6 @@ function chooseColumns(options: CsvOptions, names: readonly string[], header: bo
     kind: categorical.has(index) ? 'category' : null,
     chosen: categorical.has(index),
     codes: new Map(),
-    fixed: null,
   }));
 }
 
@@ -356,42 +338,9 @@ function describeDelimiter(delimiter: Delimiter): string {
   return delimiter === 'blanks' ? 'blanks' : delimiter === '\t' ? 'tabs' : `'${delimiter}'`;
 }
 
-function fromSchema(path: string, schema: CsvSchema, names: readonly string[], header: boolean): Reading[] {
-  const columns = [...schema.inputs, ...schema.targets];
-  return columns.map((column, c) => {
-    if (header && names[column.index] !== column.name) {
-      throw badFile(path, `'${column.name}' as column ${column.index + 1}`, `'${names[column.index]}'`);
-    }
-    return {
-      name: column.name,
-      index: column.index,
-      target: c >= schema.inputs.length,
-      kind: column.categories ? 'category' : 'number',
-      chosen: false,
-      codes: new Map((column.categories ?? []).map((text, k) => [text, k])),
-      fixed: column,
-    };
-  });
-}
-
-function readNumber(text: string, where: () => string): number {
-  const value = parseNumber(text);
-  if (value === null) throw badFile(where(), 'a number', `"${text.slice(0, 40)}"`);
-  if (!Number.isFinite(value)) throw badFile(where(), 'a finite number', `"${text.slice(0, 40)}"`);
-  return value;
-}
-
 function code(column: Reading, text: string, maxCategories: number, where: () => string): number {
   const known = column.codes.get(text);
   if (known !== undefined) return known;
-  if (column.fixed) {
-    const list = (column.fixed.categories ?? []).slice(0, 10).join(', ');
-    throw badFile(
-      where(),
-      `one of the categories of the first file (${list}${column.codes.size > 10 ? ', ..' : ''})`,
-      `"${text}"`,
-    );
-  }
   const next = column.codes.size;
   if (next >= maxCategories) {
     throw badFile(
@@ -452,7 +401,6 @@ function assemble(
   const { rows, data } = matrix;
   const width = columns.length;
   const done: CsvColumn[] = columns.map((column, c) => {
-    if (column.fixed) return column.fixed;
     if (column.kind === null)
       throw badFile(path, `a value in column ${column.index + 1} ('${column.name}')`, 'only empty cells');
     if (column.kind === 'number') return { name: column.name, index: column.index, categories: null, means: [] };
@@ -469,19 +417,17 @@ function assemble(
   const inputCount = columns.filter((column) => !column.target).length;
   const inputs = done.slice(0, inputCount);
   const targets = done.slice(inputCount);
-  const featureNames: string[] = [];
   const start: number[] = [];
-  for (const column of inputs) {
-    start.push(featureNames.length);
-    if (column.categories) featureNames.push(...column.categories.map((text) => `${column.name}=${text}`));
-    else featureNames.push(column.name);
+  let features = 0;
+  for (const { categories } of inputs) {
+    start.push(features);
+    features += categories?.length ?? 1;
   }
-  const features = featureNames.length;
   checkFits(path, rows * features * 8);
   const out = new Float64Array(rows * features);
   inputs.forEach((column, c) => {
     const span = column.categories?.length ?? 1;
-    if (!options.schema) column.means = columnMeans(path, data, rows, width, c, column);
+    column.means = columnMeans(path, data, rows, width, c, column);
     for (let n = 0; n < rows; n++) {
       const value = data[n * width + c];
       const at = n * features + start[c];
@@ -507,21 +453,68 @@ function assemble(
       else if (values) values[n * targets.length + k] = value;
     }
   }
-  const classes = labels ? targets[0].categories : null;
-  const name = path.replace(/^.*[\\/]/, '');
-  const dataset = makeDataset({
-    name,
-    features,
-    inputs: out,
-    labels,
+  const { delimiter, header, skipRows, width: cells } = layout;
+  const schema: CsvSchema = { delimiter, header, skipRows, columns: cells, task, inputs, targets };
+  return { dataset: tableDataset(path, schema, { inputs: out, labels, values }), schema };
+}
+
+/** The data set of a table that was read by a schema. */
+function tableDataset(
+  path: string,
+  { inputs, targets }: CsvSchema,
+  rows: { inputs: Float64Array; labels: Int32Array | null; values: Float64Array | null },
+): Dataset {
+  const featureNames = spreadNames(inputs);
+  const classes = rows.labels ? targets[0].categories : null;
+  return makeDataset({
+    ...rows,
+    name: path.replace(/^.*[\\/]/, ''),
+    features: featureNames.length,
     classes,
-    values,
     outputs: classes ? classes.length : targets.length,
     featureNames,
-    ...(values ? { valueNames: targets.map((column) => column.name) } : {}),
+    ...(rows.values ? { valueNames: targets.map((column) => column.name) } : {}),
   });
-  const { delimiter, header, skipRows, width: cells } = layout;
-  return { dataset, schema: { delimiter, header, skipRows, columns: cells, task, inputs, targets } };
+}
+
+/** Reads a whole file as an earlier one was read. */
+async function readBySchema(
+  path: string,
+  schema: CsvSchema,
+  options: CsvOptions,
+): Promise<{ dataset: Dataset; schema: CsvSchema }> {
+  const { missing, missingValues, comment, limit, maxBytes = 4 * 2 ** 30 } = options;
+  const table = await openTable(path, schema, {
+    targets: 'require',
+    ...(missing === undefined ? {} : { missing }),
+    ...(missingValues === undefined ? {} : { missingValues }),
+    ...(comment === undefined ? {} : { comment }),
+    ...(limit === undefined ? {} : { limit }),
+    maxBytes,
+  });
+  const parts: RowChunk[] = [];
+  let rows = 0;
+  for await (const part of table.chunks) {
+    // The parts, and beside them the whole.
+    checkFits(path, 2 * part.inputs.byteLength);
+    parts.push(part);
+    rows += part.kept.length;
+  }
+  if (rows === 0) throw badFile(path, 'at least one whole row', 'none');
+  const { features } = table;
+  checkFits(path, rows * features * 8);
+  const inputs = new Float64Array(rows * features);
+  const labels = schema.task === 'classification' ? new Int32Array(rows) : null;
+  const K = schema.targets.length;
+  const values = labels === null ? new Float64Array(rows * K) : null;
+  let at = 0;
+  for (const part of parts) {
+    inputs.set(part.inputs, at * features);
+    if (part.labels !== null) labels?.set(part.labels, at);
+    if (part.values !== null) values?.set(part.values, at * K);
+    at += part.kept.length;
+  }
+  return { dataset: tableDataset(path, schema, { inputs, labels, values }), schema };
 }
 
 function columnMeans(

@@ -13,7 +13,7 @@ import { checkInteger } from '../checks.js';
 import { DeepHessianError } from '../errors.js';
 import { badFile, ByteReader, checkFits, openBytes } from './bytes.js';
 import { makeDataset, type Dataset } from './dataset.js';
-import { imageDataset, type ImageOptions, type PixelPlanes } from './images.js';
+import { imageDataset, type ImageInputs, type ImageOptions, type PixelPlanes } from './images.js';
 
 const entryTypes: Record<number, { name: string; bytes: number }> = {
   0x08: { name: 'uint8', bytes: 1 },
@@ -122,15 +122,15 @@ export interface MnistOptions extends ImageOptions {
 export async function readMnist(
   folder: string,
   options: MnistOptions = {},
-): Promise<{ train: Dataset; test: Dataset | null }> {
+): Promise<{ train: Dataset; test: Dataset | null; channels: ImageInputs['channels'] }> {
   const { limit, ...image } = options;
-  const trainPlanes = await readPair(folder, 'train', limit);
-  if (!trainPlanes) throw missing(folder, 'train');
-  const testPlanes = await readPair(folder, 't10k', limit);
+  const trainPlanes = await readMnistPart(folder, 'train', limit);
+  if (!trainPlanes) throw noMnist(folder, 'train');
+  const testPlanes = await readMnistPart(folder, 'test', limit);
   const highest = (labels: Int32Array): number => labels.reduce((a, b) => Math.max(a, b), 0);
   const count = Math.max(10, highest(trainPlanes.labels) + 1, testPlanes ? highest(testPlanes.labels) + 1 : 0);
   const classes = Array.from({ length: count }, (_, k) => String(k));
-  const { sets, shape } = imageDataset(testPlanes ? [trainPlanes, testPlanes] : [trainPlanes], image);
+  const { sets, shape, channels } = imageDataset(testPlanes ? [trainPlanes, testPlanes] : [trainPlanes], image);
   const make = (part: string, planes: PixelPlanes & { labels: Int32Array }, inputs: Float64Array): Dataset =>
     makeDataset({
       name: `MNIST (${part})`,
@@ -140,8 +140,15 @@ export async function readMnist(
       classes,
       shape,
     });
-  return { train: make('train', trainPlanes, sets[0]), test: testPlanes && make('test', testPlanes, sets[1]) };
+  return {
+    train: make('train', trainPlanes, sets[0]),
+    test: testPlanes && make('test', testPlanes, sets[1]),
+    channels,
+  };
 }
+
+/** What the files of each part begin with. */
+const prefixes = { train: 'train', test: 't10k' } as const;
 
 function candidates(prefix: string, kind: 'images' | 'labels'): string[] {
   const dimensions = kind === 'images' ? 3 : 1;
@@ -161,7 +168,9 @@ async function find(folder: string, names: readonly string[]): Promise<string | 
   return null;
 }
 
-function missing(folder: string, prefix: string): DeepHessianError {
+/** The error of a folder without the files of a part. */
+export function noMnist(folder: string, part: 'train' | 'test'): DeepHessianError {
+  const prefix = prefixes[part];
   const names = [...candidates(prefix, 'images'), ...candidates(prefix, 'labels')];
   return new DeepHessianError(
     'io',
@@ -170,15 +179,17 @@ function missing(folder: string, prefix: string): DeepHessianError {
   );
 }
 
-async function readPair(
+/** Pixels and labels of one part of a folder as {@link readMnist} takes it; null where its files are not there. */
+export async function readMnistPart(
   folder: string,
-  prefix: string,
-  limit: number | undefined,
+  part: 'train' | 'test',
+  limit?: number,
 ): Promise<(PixelPlanes & { labels: Int32Array }) | null> {
+  const prefix = prefixes[part];
   const imagePath = await find(folder, candidates(prefix, 'images'));
   const labelPath = await find(folder, candidates(prefix, 'labels'));
   if (!imagePath && !labelPath) return null;
-  if (!imagePath || !labelPath) throw missing(folder, prefix);
+  if (!imagePath || !labelPath) throw noMnist(folder, part);
   const images = await readIdx(imagePath, { limit, dimensions: 3 });
   const labels = await readIdx(labelPath, { limit, dimensions: 1 });
   if (!(images.data instanceof Uint8Array)) throw badFile(imagePath, 'images of uint8', images.data.constructor.name);

@@ -19,6 +19,7 @@ import { checkFits } from './bytes.js';
 import { makeDataset, type DataBatch, type Dataset } from './dataset.js';
 import { imageDataset, type ImageInputs, type ImageOptions, type PixelPlanes } from './images.js';
 import { checkOptions } from './options.js';
+import type { RowChunk } from './row-chunks.js';
 
 /** How the files of an image folder become samples. */
 export interface ImageFolderOptions extends Omit<ImageOptions, 'imageSize'> {
@@ -114,15 +115,7 @@ export class ImageFolder {
    * for a link that leads out of the folder; RangeError for wrong options
    */
   static async open(folder: string, options: ImageFolderOptions): Promise<ImageFolder> {
-    const operation = 'ImageFolder';
-    checkOptions(operation, options, optionNames);
-    checkInteger(operation, 'imageSize', options.imageSize, 1, 4096);
-    if (options.concurrency !== undefined) checkInteger(operation, 'concurrency', options.concurrency, 1, 64);
-    if (options.limit !== undefined) checkInteger(operation, 'limit', options.limit, 1);
-    if (options.maxPixels !== undefined) checkInteger(operation, 'maxPixels', options.maxPixels, 1);
-    checkOneOf(operation, 'fit', options.fit ?? 'cover', ['cover', 'fill'] as const);
-    checkOneOf(operation, 'broken', options.broken ?? 'skip', ['skip', 'fail'] as const);
-    checkOneOf(operation, 'normalise', options.normalise ?? 'unit', ['unit', 'standardised'] as const);
+    checkFolderOptions(options);
     const root = await realpath(folder).catch((error: unknown) => {
       throw ioError('reading folder', folder, error);
     });
@@ -162,6 +155,17 @@ export class ImageFolder {
       labels = kept.map((i) => labels[i]);
     }
     return new ImageFolder(folder, paths, Int32Array.from(labels), classes, options, await loadSharp());
+  }
+
+  /**
+   * A list of files of one's own choosing, without classes: for {@link ImageFolder.read}.
+   *
+   * @throws RangeError for wrong options, DeepHessianError 'unsupported' without the package sharp
+   */
+  static async ofFiles(paths: readonly string[], options: ImageFolderOptions): Promise<ImageFolder> {
+    checkFolderOptions(options);
+    // -1: what is made into a data set by mistake is refused there.
+    return new ImageFolder('images', [...paths], new Int32Array(paths.length).fill(-1), [], options, await loadSharp());
   }
 
   /** Files in the list, broken ones included. */
@@ -211,6 +215,36 @@ export class ImageFolder {
   }
 
   /**
+   * Decodes some files of the list.
+   *
+   * @param rows places in the list
+   * @returns inputs [n, features] of those that decode, and `indices` [n], their places in the list; the others are then in `broken`
+   * @throws DeepHessianError 'bad-file' when a file is broken and `broken` is 'fail', 'aborted' by the signal; RangeError for a row outside
+   * the list, and for normalise 'standardised' without `channels`, which a part of the files cannot give
+   */
+  async read(rows: Int32Array, signal?: AbortSignal): Promise<{ inputs: Float64Array; indices: Int32Array }> {
+    const operation = 'ImageFolder.read';
+    for (const row of rows) checkInteger(operation, 'rows', row, 0, this.samples - 1);
+    const options = this.partOptions(operation);
+    const { planes, indices } = await this.decode(rows, signal);
+    const inputs = indices.length === 0 ? new Float64Array(0) : imageDataset([planes], options).sets[0];
+    return { inputs, indices };
+  }
+
+  /** How a part of the files becomes inputs. */
+  private partOptions(operation: string): ImageOptions {
+    const { grey, normalise, channels } = this.options;
+    if (normalise === 'standardised' && !channels) {
+      failRange(operation, 'channels', `mean and deviation of the channels for normalise: 'standardised'`, channels);
+    }
+    return {
+      ...(grey === undefined ? {} : { grey }),
+      ...(normalise === undefined ? {} : { normalise }),
+      ...(channels === undefined ? {} : { channels }),
+    };
+  }
+
+  /**
    * Decodes batch after batch while the caller works on the last one, for ever (stop with `break` or the signal).
    *
    * At most `prefetch` + 1 batches are in memory. Batches are the sampler's, in its order, without files that are broken;
@@ -227,15 +261,7 @@ export class ImageFolder {
     checkInteger(operation, 'prefetch', prefetch, 0, 64);
     if (sampler.samples !== this.samples)
       failRange(operation, 'sampler', `a sampler over ${this.samples}`, sampler.samples);
-    const { grey, normalise, channels } = this.options;
-    if (normalise === 'standardised' && !channels) {
-      failRange(operation, 'channels', `mean and deviation of the channels for normalise: 'standardised'`, channels);
-    }
-    const image = {
-      ...(grey === undefined ? {} : { grey }),
-      ...(normalise === undefined ? {} : { normalise }),
-      ...(channels === undefined ? {} : { channels }),
-    };
+    const image = this.partOptions(operation);
     const one = async (rows: Int32Array, state: BatchSamplerState): Promise<ImageBatch | null> => {
       const { planes, indices } = await this.decode(rows, signal);
       if (indices.length === 0) return null;
@@ -347,6 +373,60 @@ export class ImageFolder {
       }
       return null;
     }
+  }
+}
+
+function checkFolderOptions(options: ImageFolderOptions): void {
+  const operation = 'ImageFolder';
+  checkOptions(operation, options, optionNames);
+  checkInteger(operation, 'imageSize', options.imageSize, 1, 4096);
+  if (options.concurrency !== undefined) checkInteger(operation, 'concurrency', options.concurrency, 1, 64);
+  if (options.limit !== undefined) checkInteger(operation, 'limit', options.limit, 1);
+  if (options.maxPixels !== undefined) checkInteger(operation, 'maxPixels', options.maxPixels, 1);
+  checkOneOf(operation, 'fit', options.fit ?? 'cover', ['cover', 'fill'] as const);
+  checkOneOf(operation, 'broken', options.broken ?? 'skip', ['skip', 'fail'] as const);
+  checkOneOf(operation, 'normalise', options.normalise ?? 'unit', ['unit', 'standardised'] as const);
+}
+
+/** Image files directly in a folder, sorted; links must stay inside it. */
+export async function listImages(folder: string): Promise<string[]> {
+  const root = await realpath(folder).catch((error: unknown) => {
+    throw ioError('reading folder', folder, error);
+  });
+  return imageFiles(folder, root);
+}
+
+/**
+ * Files of a list, decoded `size` at a time; broken ones are left out, their reasons beside them. The keys are the paths.
+ *
+ * @param labelled whether the folder's classes are targets
+ */
+export async function* imageFileChunks(
+  images: ImageFolder,
+  labelled: boolean,
+  size: number,
+): AsyncGenerator<RowChunk, void, undefined> {
+  for (let first = 0; first < images.samples; first += size) {
+    const rows = Math.min(size, images.samples - first);
+    const known = images.broken.length;
+    const { inputs, indices } = await images.read(Int32Array.from({ length: rows }, (_, i) => first + i));
+    const reasons = new Map(images.broken.slice(known).map(({ path, reason }) => [path, reason]));
+    const paths = images.paths.slice(first, first + rows);
+    const kept = Array.from(indices, (row) => row - first);
+    const good = new Set(kept);
+    yield {
+      first,
+      rows,
+      kept,
+      inputs,
+      withTarget: labelled ? Array.from(kept.keys()) : [],
+      labels: labelled ? Int32Array.from(indices, (row) => images.labels[row]) : null,
+      values: null,
+      keys: paths.map((path) => [path]),
+      left: paths.flatMap((path, place) =>
+        good.has(place) ? [] : [{ place, reason: `${path}: ${reasons.get(path) ?? 'does not decode'}` }],
+      ),
+    };
   }
 }
 

@@ -47,6 +47,9 @@ export async function readNpyDataset(
 ): Promise<{ train: Dataset; test: Dataset | null }> {
   checkOptions(operation, options, ['targetsFile', 'names', 'task', 'limit']);
   checkOneOf(operation, 'task', options.task ?? 'auto', ['auto', 'classification', 'regression'] as const);
+  if (/\.npy$/i.test(path) && options.targetsFile === undefined) {
+    failRange(operation, 'targetsFile', 'the .npy file of the targets beside one of inputs', undefined);
+  }
   const get = await opener(path, options);
   const inputs = await get('inputs');
   const targets = await get('targets');
@@ -96,6 +99,26 @@ export async function readNpyDataset(
   return { train, test };
 }
 
+/**
+ * Inputs [N, ..] of one part of what {@link readNpyDataset} takes, with targets [N, ..] where there are some; of a .npy file alone
+ * its inputs. Null where the part is not there.
+ */
+export async function readNpyPart(
+  path: string,
+  part: 'train' | 'test',
+  options: Pick<NpyDatasetOptions, 'targetsFile'> = {},
+): Promise<{ inputs: NpyArray; targets: NpyArray | null } | null> {
+  const get = await opener(path, options);
+  const inputs = await get(part === 'test' ? 'testInputs' : 'inputs');
+  return inputs && { inputs, targets: await get(part === 'test' ? 'testTargets' : 'targets') };
+}
+
+/** The error of arrays that are not there. */
+export function noArrays(path: string): DeepHessianError {
+  const names = [...usual.testInputs, ...usual.inputs].join(', ');
+  return new DeepHessianError('io', `${path}: no inputs found; looked for arrays named ${names}`, { path });
+}
+
 /** How to get the array of a role: from an archive, a folder or a pair of files. */
 async function opener(path: string, options: NpyDatasetOptions): Promise<(role: Role) => Promise<NpyArray | null>> {
   const candidates = (role: Role): readonly string[] => {
@@ -120,10 +143,7 @@ async function opener(path: string, options: NpyDatasetOptions): Promise<(role: 
     };
   }
   if (/\.npy$/i.test(path)) {
-    if (options.targetsFile === undefined) {
-      failRange(operation, 'targetsFile', 'the .npy file of the targets beside one of inputs', undefined);
-    }
-    const files: Partial<Record<Role, string>> = { inputs: path, targets: options.targetsFile };
+    const files: Partial<Record<Role, string | undefined>> = { inputs: path, targets: options.targetsFile };
     return async (role) => {
       const file = files[role];
       return file === undefined ? null : readNpy(file, bound);

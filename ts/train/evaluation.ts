@@ -39,6 +39,62 @@ export function predictedValue(network: Network, output: number): number {
   return network.loss === 'binary-cross-entropy' ? sigmoid(output) : output;
 }
 
+/** Samples that are evaluated at a time. */
+export const evaluationChunk = 1024;
+
+/** Figures over samples that come in chunks: the same chunks give the same bits. */
+export class EvaluationSum {
+  /** samples so far */
+  samples = 0;
+  private readonly losses: number[] = [];
+  private right = 0;
+  private squares = 0;
+  private classes = false;
+
+  /** @param valueScale of the values, to give errors in their own units */
+  constructor(
+    private readonly network: Network,
+    private readonly valueScale?: Float64Array,
+  ) {}
+
+  /**
+   * Adds a chunk.
+   *
+   * @param outputs of the network at `batch`, [samples, K]
+   * @param labels [samples], or null for `values` [samples, K]
+   */
+  add(
+    params: Float64Array,
+    batch: Batch,
+    outputs: Float64Array,
+    labels: Int32Array | null,
+    values: Float64Array | null,
+  ): void {
+    const { network, valueScale } = this;
+    const K = network.outputs;
+    this.classes = labels !== null;
+    this.samples += batch.samples;
+    this.losses.push(network.evaluate(params, batch).loss * batch.samples);
+    if (labels !== null) this.right += accuracy(outputs, K, labels) * batch.samples;
+    else if (values !== null) {
+      for (let i = 0; i < outputs.length; i++) {
+        const d =
+          (predictedValue(network, outputs[i]) - values[i]) * (valueScale === undefined ? 1 : valueScale[i % K]);
+        this.squares += d * d;
+      }
+    }
+  }
+
+  /** Loss, and accuracy or root mean squared error, of all samples so far. */
+  figures(): Evaluation {
+    const { samples, network } = this;
+    const figures: Evaluation = { loss: this.losses.reduce((sum, loss) => sum + loss / samples, 0) };
+    if (this.classes) figures.accuracy = this.right / samples;
+    else figures.rmse = Math.sqrt(this.squares / (samples * network.outputs));
+    return figures;
+  }
+}
+
 /**
  * An evaluator of one data set, its batches prepared once. Returns the mean loss over the set, and for class labels
  * the accuracy, for values the root mean squared error (in the units of the targets times `valueScale`; of the
@@ -49,38 +105,26 @@ export function predictedValue(network: Network, output: number): number {
 export function createEvaluator(
   network: Network,
   dataset: Pick<Dataset, 'samples' | 'features' | 'inputs' | 'labels' | 'values' | 'outputs'>,
-  { chunk = 1024, valueScale }: { chunk?: number; valueScale?: Float64Array } = {},
+  { chunk = evaluationChunk, valueScale }: { chunk?: number; valueScale?: Float64Array } = {},
 ): (params: Float64Array) => Evaluation {
   const { samples, features, labels, values, outputs } = dataset;
-  const parts: { inputs: Float64Array; batch: Batch; from: number; to: number }[] = [];
+  const parts: { inputs: Float64Array; batch: Batch; labels: Int32Array | null; values: Float64Array | null }[] = [];
   for (let from = 0; from < samples; from += chunk) {
     const to = Math.min(from + chunk, samples);
     const inputs = dataset.inputs.subarray(from * features, to * features);
-    const targets =
-      labels !== null ? labels.subarray(from, to) : (values as Float64Array).subarray(from * outputs, to * outputs);
-    parts.push({ inputs, batch: network.batch({ inputs, targets: networkTargets(network, targets) }), from, to });
+    const part = {
+      labels: labels?.subarray(from, to) ?? null,
+      values: values?.subarray(from * outputs, to * outputs) ?? null,
+    };
+    const targets = networkTargets(network, part.labels ?? (part.values as Float64Array));
+    parts.push({ inputs, batch: network.batch({ inputs, targets }), ...part });
   }
   return (params) => {
-    let loss = 0;
-    let right = 0;
-    let squares = 0;
-    for (const { inputs, batch, from, to } of parts) {
-      loss += (network.evaluate(params, batch).loss * (to - from)) / samples;
-      const out = network.forward(params, inputs);
-      if (labels !== null) right += accuracy(out, network.outputs, labels.subarray(from, to)) * (to - from);
-      else if (values !== null) {
-        for (let i = 0; i < out.length; i++) {
-          const d =
-            (predictedValue(network, out[i]) - values[from * outputs + i]) *
-            (valueScale === undefined ? 1 : valueScale[i % outputs]);
-          squares += d * d;
-        }
-      }
+    const sum = new EvaluationSum(network, valueScale);
+    for (const part of parts) {
+      sum.add(params, part.batch, network.forward(params, part.inputs), part.labels, part.values);
     }
-    const figures: Evaluation = { loss };
-    if (labels !== null) figures.accuracy = right / samples;
-    else figures.rmse = Math.sqrt(squares / (samples * outputs));
-    return figures;
+    return sum.figures();
   };
 }
 
