@@ -108,6 +108,29 @@ describe('Gauss-Newton', () => {
       expect(copy).to.deep.equal(params);
     });
 
+    it('are taken back at the end of a run, which can go on all the same', () => {
+      const { net, params, batch } = plateau(1);
+      const optimizer = createGaussNewton(net);
+      const straight = params.slice();
+      const unsettled = createGaussNewton(net);
+      let least = Infinity;
+      let moved = 0;
+      for (let k = 0; k < 40; k++) {
+        const { loss } = optimizer.step(params, batch);
+        expect(unsettled.step(straight, batch).loss).to.equal(loss);
+        expect(params).to.deep.equal(straight);
+        const here = net.evaluate(params, batch).loss;
+        least = Math.min(least, loss, here);
+        optimizer.settle?.(params, batch);
+        optimizer.settle?.(params, batch);
+        // rounding: losses of a step and of an evaluation come by two ways
+        expect(net.evaluate(params, batch).loss).to.be.closeTo(least, 1e-12 * least);
+        if (here > least) moved++;
+        else expect(params).to.deep.equal(straight);
+      }
+      expect(moved).to.be.at.least(3);
+    });
+
     it('end where they do not pay: a batch that cannot be fitted is minimised all the same', () => {
       const net = network(3, 3, 'cross-entropy', 1e-3);
       const { inputs, targets } = data(12, 3, 'cross-entropy', 4);

@@ -9,6 +9,7 @@ import { Random } from '../../ts/random.js';
 import { readCheckpoint } from '../../ts/train/checkpoint.js';
 import { readMetrics } from '../../ts/train/run-folder.js';
 import { TrainingSession } from '../../ts/train/session.js';
+import type { EndRecord } from '../../ts/train/trainer.js';
 import { runSession, small, temporaryFolder } from './helpers.js';
 
 const checkpointOf = (folder: string): string => join(folder, 'checkpoints', 'latest.checkpoint');
@@ -91,6 +92,31 @@ describe('resume', () => {
       });
     }
   }
+
+  it('ends at the least loss where steps led uphill, and goes on from where it was with the same bits', async () => {
+    // Deep, with plain normal initialisation: on a plateau.
+    const settings = { ...small, 'num-layers': 40, init: 'normal', optimizer: 'gauss-newton', 'curvature-share': 0 };
+    const whole = join(folder.path(), 'uphill-whole');
+    const parts = join(folder.path(), 'uphill-parts');
+    let settled = 0;
+    const stops = [3, 6, 10, 15, 21, 28];
+    for (const [i, steps] of stops.entries()) {
+      const events = await runSession(
+        i === 0
+          ? await TrainingSession.start({ ...settings, steps }, parts)
+          : await TrainingSession.resume(parts, { steps }),
+      );
+      const { loss } = events.at(-1) as EndRecord;
+      const losses = readMetrics(join(parts, 'metrics.jsonl')).flatMap((e) => (e.type === 'step' ? [e.loss] : []));
+      expect(losses).to.have.length(steps);
+      // rounding: losses of a step and of an evaluation come by two ways
+      expect(loss).to.be.at.most(Math.min(...losses) * (1 + 1e-12));
+      if ('onward' in readCheckpoint(checkpointOf(parts)).state.optimizer.vectors) settled++;
+    }
+    expect(settled).to.be.at.least(1);
+    await runSession(await TrainingSession.start({ ...settings, steps: stops.at(-1) }, whole));
+    expect(comparable(parts)).to.deep.equal(comparable(whole));
+  });
 
   it('takes a larger budget and nothing else that changes the run', async () => {
     const path = join(folder.path(), 'budget');

@@ -21,7 +21,8 @@
  *       the edge of stability the iterates then leave regions too sharp for such steps (Lewkowycz et al. 2020; Cohen et
  *       al. 2021). The ceiling follows the loss because G does: its Q is p (1 - p). With squared errors the same choice is
  *       that of Yamashita & Fukushima (2001). Descent comes back where wandering does not pay: every 20 steps without a new
- *       least loss halve the allowance, so that the sequence converges as a monotone one does.
+ *       least loss halve the allowance, so that the sequence converges as a monotone one does. A run that ends on the way up goes
+ *       back to the parameters of the least loss (`settle`).
  *   'gain-ratio', the default of the squared error: one trial; accepted when rho > accept; eps falls at rho > 0.75,
  *       doubles at rho < 0.25, times four on a rejection. With geodesic acceleration. On least squares the search is too
  *       greedy: it runs into narrow valleys (airfoil, 20 x 10, 20 s: 2e-4 where this rule reaches 1e-27). For stochastic
@@ -150,6 +151,10 @@ class GaussNewton implements Optimizer {
   private least = Number.MAX_VALUE;
   private since = 0;
   private uphill: number;
+  /** 'search': least loss from which a step led uphill, and the parameters there */
+  private left: { loss: number; params: Float64Array } | null = null;
+  /** where the next step goes on after a run was settled */
+  private onward: Float64Array | null = null;
   private readonly previous: Float64Array;
   private readonly step_: Float64Array;
   private trial: Float64Array;
@@ -178,6 +183,8 @@ class GaussNewton implements Optimizer {
 
   step(params: Float64Array, batch: Batch): StepReport {
     const { network } = this;
+    if (this.onward !== null) params.set(this.onward);
+    this.onward = null;
     const point = (this.point = network.linearize(params, batch, this.point ? { reuse: this.point } : undefined));
     if (!Number.isFinite(point.loss)) return { loss: point.loss, accepted: false, stepNorm: 0, damping: this.eps };
     const solver = this.prepare(point);
@@ -238,6 +245,7 @@ class GaussNewton implements Optimizer {
     while (trials < maxTrials && !consider(eps) && eps < maximumDamping) {
       if (uphill > 0 && eps >= ceiling && last.loss < (1 + uphill) * loss) {
         this.eps = eps;
+        if (!(this.left !== null && this.left.loss <= loss)) this.left = { loss, params: params.slice() };
         return this.take(params, this.trial, loss, eps, last.rho, trials);
       }
       // The ceiling is not stepped over: a trial there comes before any above.
@@ -389,9 +397,22 @@ class GaussNewton implements Optimizer {
     return new SampleSpaceFactor(this.network, samples);
   }
 
+  settle(params: Float64Array, batch: Batch): void {
+    if (this.left === null || this.onward !== null || this.lossAt(params, batch) <= this.left.loss) return;
+    this.onward = params.slice();
+    params.set(this.left.params);
+  }
+
   state(): OptimizerState {
-    const { eps: damping, least, since, uphill } = this;
-    return { scalars: { damping, least, since, uphill }, vectors: { previous: this.previous.slice() } };
+    const { eps: damping, least, since, uphill, left, onward } = this;
+    return {
+      scalars: { damping, least, since, uphill, ...(left && { leftLoss: left.loss }) },
+      vectors: {
+        previous: this.previous.slice(),
+        ...(left && { left: left.params.slice() }),
+        ...(onward && { onward: onward.slice() }),
+      },
+    };
   }
 
   restore(state: OptimizerState): void {
@@ -402,6 +423,16 @@ class GaussNewton implements Optimizer {
     const uphill = stateNumber('gauss-newton.restore', state, 'uphill');
     checkNonNegative('gauss-newton.restore', 'uphill', uphill);
     stateVector('gauss-newton.restore', state, 'previous', this.previous);
+    // Runs that never went uphill have neither, and those of earlier versions.
+    const optional = (name: string): Float64Array | null => {
+      if (!Object.hasOwn(state.vectors, name)) return null;
+      const vector = new Float64Array(this.previous.length);
+      stateVector('gauss-newton.restore', state, name, vector);
+      return vector;
+    };
+    const left = optional('left');
+    this.left = left && { loss: stateNumber('gauss-newton.restore', state, 'leftLoss'), params: left };
+    this.onward = optional('onward');
     this.eps = damping;
     this.least = least;
     this.since = since;

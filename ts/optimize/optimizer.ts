@@ -35,6 +35,11 @@ export interface Optimizer {
   readonly releasesBatches?: boolean;
   /** One step on `batch`; `params` is updated in place (left untouched when the step is rejected). */
   step(params: Float64Array, batch: Batch): StepReport;
+  /**
+   * At the end of a run on one batch: moves `params` to the best parameters met, for methods that leave them on the way. The
+   * next step, if there is one, goes on from where the run was, with the same bits.
+   */
+  settle?(params: Float64Array, batch: Batch): void;
   /** A snapshot: vectors are copies. */
   state(): OptimizerState;
   /** Takes a snapshot of `state()` over. Throws RangeError or TypeError when it does not fit this optimizer. */

@@ -365,6 +365,7 @@ export class Trainer {
       }
     }
 
+    if (source.kind === 'fixed') this.options.optimizer.settle?.(this.params, await source.next());
     const sets = evaluate === undefined ? {} : await evaluate(this.params, true);
     const end: EndRecord = {
       type: 'end',
