@@ -72,6 +72,7 @@ describe('files that are not regular', function () {
       ['configuration', 'train/config', `readConfigFile(${quote(config)})`, config],
       ['report', 'train/report', `writeRunReport(${quote(folder)})`, config],
       ['safetensors', 'data/safetensors', `readSafetensors(${quote(pipe)})`, pipe],
+      ['layer module', 'jobs/layer-modules', `loadLayerModules([${quote(pipe)}])`, pipe],
       ['npy', 'data/npy', `readNpy(${quote(pipe)})`, pipe],
       ['npz', 'data/npz', `readNpz(${quote(pipe)})`, pipe],
       ['csv', 'data/csv', `readCsv(${quote(pipe)}, {})`, pipe],
