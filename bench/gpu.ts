@@ -12,7 +12,7 @@ import { parseArgs } from 'node:util';
 import { createHostDevice, cudaInfo, instrument, openCudaDevice, type DeviceKernels } from '../ts/device/index.js';
 import {
   ChainFactor,
-  DeviceAffineFactor,
+  DeviceChainFactor,
   DeviceSampleSpaceFactor,
   estimateCosts,
   formatBytes,
@@ -231,7 +231,7 @@ function block(
 ): void {
   const precision = single ? 'float32' : 'float64';
   const largest = samples * Math.max(...network.layers.map(({ units }) => units));
-  const bytes = DeviceAffineFactor.estimateBytes(network, samples, 'hessian', single);
+  const bytes = DeviceChainFactor.estimateBytes(network, samples, 'hessian', false, single);
   const { free } = device.memory();
   if (bytes > free) {
     row(samples, largest, precision, eps, `  not run: needs ${formatBytes(bytes)}, ${formatBytes(free)} are free`);
@@ -244,15 +244,15 @@ function block(
   const P = network.parameterCount;
   const x = new Float64Array(P);
   const { device: counted, counters } = instrument(device);
-  let there: DeviceAffineFactor | null = null;
+  let there: DeviceChainFactor | null = null;
   try {
     const make = seconds(
       device,
       1,
-      () => void (there = new DeviceAffineFactor(counted, point, 'hessian', single)),
+      () => void (there = new DeviceChainFactor(counted, point, 'hessian', false, single)),
       () => there?.dispose(),
     );
-    const f = there as unknown as DeviceAffineFactor;
+    const f = there as unknown as DeviceChainFactor;
     const factoring = seconds(device, 3, () => void f.factor(eps));
     const { negative } = f.totals;
     const before = counters.uploaded + counters.downloaded;
@@ -299,7 +299,7 @@ function block(
       `${(bytes / 2 ** 30).toFixed(2)} GiB`,
     );
   } finally {
-    (there as DeviceAffineFactor | null)?.dispose();
+    (there as DeviceChainFactor | null)?.dispose();
   }
 }
 

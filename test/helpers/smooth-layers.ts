@@ -117,3 +117,30 @@ export function gatedLayer(inputs: number, units: number): SmoothLayer {
     },
   };
 }
+
+/** f_u = z_u + z_u z_{u+1} / 2 (cyclic): couples the inputs and has no parameters. */
+export function couplingLayer(units: number): SmoothLayer {
+  const h = units;
+  return {
+    name: 'coupling',
+    inputs: h,
+    units: h,
+    parameterCount: 0,
+    forward(_params, z, output) {
+      for (let u = 0; u < h; u++) output[u] = z[u] + (z[u] * z[(u + 1) % h]) / 2;
+    },
+    jacobians(_params, z, _dParams, dInput) {
+      for (let u = 0; u < h; u++) {
+        dInput[u * h + u] += 1 + z[(u + 1) % h] / 2;
+        dInput[u * h + ((u + 1) % h)] += z[u] / 2;
+      }
+    },
+    contractions(_params, _z, adjoint, _hxx, _hxz, hzz) {
+      for (let u = 0; u < h; u++) {
+        const next = (u + 1) % h;
+        hzz[u * h + next] += adjoint[u] / 2;
+        hzz[next * h + u] += adjoint[u] / 2;
+      }
+    },
+  };
+}

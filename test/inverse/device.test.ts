@@ -6,7 +6,13 @@ import { expect } from 'chai';
 import { createHostDevice, cudaInfo, instrument, openCudaDevice, type DeviceKernels } from '../../ts/device/index.js';
 import type { Linearization } from '../../ts/derivatives/index.js';
 import { DeepHessianError } from '../../ts/errors.js';
-import { DeviceSampleSpaceFactor, factor, SampleSpaceFactor } from '../../ts/inverse/index.js';
+import {
+  DeviceSampleSpaceFactor,
+  estimateFactor,
+  factor,
+  SampleSpaceFactor,
+  type Factor,
+} from '../../ts/inverse/index.js';
 import { Random } from '../../ts/random.js';
 import { describeShape, randomPoint, shapes } from './helpers.js';
 
@@ -198,11 +204,23 @@ describe('factors on a device', () => {
       f.dispose();
     });
 
-    it('what has no form on a device is said', () => {
-      const device = createHostDevice();
-      expect(() => factor(point, { damping: 1, method: 'block', device }))
-        .to.throw(DeepHessianError, /method 'block' runs on the CPU/)
-        .that.includes({ code: 'unsupported' });
+    it('every method that serves the network on the CPU does so there, and a mistaken device is named', () => {
+      for (const matrix of ['hessian', 'gauss-newton'] as const) {
+        for (const { method, unavailable } of estimateFactor(point, matrix)) {
+          const device = createHostDevice();
+          const make = (): Factor => factor(point, { matrix, damping: 1, method, device });
+          if (unavailable !== null) {
+            expect(make).to.throw(DeepHessianError, unavailable).that.includes({ code: 'unsupported' });
+            continue;
+          }
+          const f = make();
+          expect([f.method, f.solve(point.gradient).status], `${method}, ${matrix}`).to.deep.equal([
+            method,
+            'converged',
+          ]);
+          f.dispose();
+        }
+      }
       expect(() => factor(point, { damping: 1, device: 'tpu' as 'cuda' })).to.throw(
         RangeError,
         /'cpu', 'cuda', 'auto'/,

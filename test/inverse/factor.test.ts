@@ -6,11 +6,13 @@ import {
   factor,
   factorShifted,
   hessianInverseVectorProduct,
+  type CostEstimate,
   type Method,
 } from '../../ts/inverse/index.js';
 import { kernels, Lower, No } from '../../ts/native/index.js';
 import { Random } from '../../ts/random.js';
-import { goldenNames, readGolden } from '../helpers/golden.js';
+import { goldenNames, readGolden, relativeError } from '../helpers/golden.js';
+import { gatedLayer } from '../helpers/smooth-layers.js';
 import { describeShape, randomPoint, shapes } from './helpers.js';
 
 function eigenvalues(matrix: Float64Array, n: number): Float64Array {
@@ -172,7 +174,7 @@ describe('factor: object', () => {
     }
   });
 
-  it('serves networks with custom layers by the block route', () => {
+  it('serves networks with custom layers by the recursion, built-in layers in closed form or all by their blocks', () => {
     const scale = {
       name: 'squash',
       inputs: 3,
@@ -225,12 +227,55 @@ describe('factor: object', () => {
     const w = eigenvalues(p.denseHessian(), network.parameterCount);
     for (const damping of [1e-3, 0.1]) {
       const f = factor(p, { damping });
-      expect(f.method).to.be.oneOf(['block', 'dense']);
-      const block = factor(p, { damping, method: 'block' });
-      expect(block.solve(p.gradient).residual).to.be.at.most(1e-10);
-      expect(block.inertia.negative).to.equal(w.filter((value) => value + damping < 0).length);
-      expect(() => factor(p, { damping, method: 'affine' })).to.throw(DeepHessianError, /custom layer/);
+      expect(f.method).to.be.oneOf(['affine', 'block', 'dense']);
+      for (const method of ['affine', 'block'] as const) {
+        const chain = factor(p, { damping, method });
+        expect(chain.solve(p.gradient).residual).to.be.at.most(1e-10);
+        expect(chain.inertia.negative).to.equal(w.filter((value) => value + damping < 0).length);
+      }
     }
+    const only = new Network({ inputs: 3, loss: 'mse', layers: [{ type: 'custom', layer: scale }] });
+    const q = only.linearize(random.normals(new Float64Array(3)), {
+      inputs: random.normals(new Float64Array(6)),
+      targets: random.normals(new Float64Array(6)),
+    });
+    expect(() => factor(q, { damping: 1, method: 'affine' })).to.throw(
+      DeepHessianError,
+      /every layer is a custom layer/,
+    );
+  });
+
+  it('a custom layer among wide built-in ones costs what its own blocks cost', () => {
+    const network = new Network({
+      inputs: 300,
+      loss: 'mse',
+      layers: [
+        { type: 'dense', units: 12, activation: 'tanh' },
+        { type: 'custom', layer: gatedLayer(12, 3) },
+        { type: 'residual', units: 3, activation: 'tanh' },
+        { type: 'dense', units: 2, activation: 'identity' },
+      ],
+    });
+    const random = new Random(4);
+    const params = random.normals(new Float64Array(network.parameterCount));
+    for (let i = 0; i < params.length; i++) params[i] *= 0.2;
+    const p = network.linearize(params, {
+      inputs: random.normals(new Float64Array(300 * 4)),
+      targets: random.normals(new Float64Array(8)),
+    });
+    const [block, affine] = ['block', 'affine'].map(
+      (name) => estimateFactor(p).find(({ method }) => method === name) as CostEstimate,
+    );
+    // 3612 parameters in the first layer by blocks; 12 states for each of 4 samples in closed form.
+    expect(block.flops).to.be.greaterThan(1000 * affine.flops);
+    const f = factor(p, { damping: 0.2 });
+    expect(f.method).to.equal('affine');
+    const { x, residual } = f.solve(p.gradient);
+    expect(residual).to.be.at.most(1e-10);
+    const dense = factor(p, { damping: 0.2, method: 'dense' });
+    expect(relativeError(x, dense.solve(p.gradient).x)).to.be.below(1e-6);
+    expect(f.inertia).to.deep.equal(dense.inertia);
+    expect(f.logAbsDet).to.be.closeTo(dense.logAbsDet, 1e-7 * network.parameterCount);
   });
 
   it("the entry point with the paper's name solves", () => {

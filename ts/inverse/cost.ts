@@ -5,12 +5,12 @@
  * of work, measured on one core (bench/methods.ts prints model against measurement). Bytes are what
  * the factor object and its workspaces hold.
  */
-import type { NetworkModel } from '../network/index.js';
+import type { AffineLayer, Layer, NetworkModel } from '../network/index.js';
 import type { MatrixKind } from './raw-factor.js';
 
 /**
- * Routes of a factorization: 'block' (any layer), 'affine' (built-in layers), 'sample-space' (Gauss-Newton), 'dense'
- * (small P).
+ * Routes of a factorization: 'affine' (built-in layers by their closed form, custom ones by their derivative blocks), 'block'
+ * (all layers by their derivative blocks), 'sample-space' (Gauss-Newton without custom layers), 'dense' (small P).
  */
 export type Method = 'block' | 'affine' | 'sample-space' | 'dense';
 /** All routes, by name. */
@@ -48,85 +48,96 @@ export function sampleSpaceOutputs(network: NetworkModel): number {
   return network.loss === 'cross-entropy' ? network.outputs - 1 : network.outputs;
 }
 
-/** Modelled seconds of the QR factorizations of the layers' inputs, where the samples are fewer than the fan-in. */
-export function affineBasisSeconds(network: NetworkModel, N: number): number {
-  let flops = 0;
-  for (const layer of network.layers) {
-    if (layer.kind === 'custom') continue;
-    const fan = layer.inputs + (layer.bias ? 1 : 0);
-    if (N < fan) flops += 4 * fan * N * N;
-  }
-  return flops / rate.small;
+/** Modelled seconds of the QR factorization of a layer's inputs, where the samples are fewer than the fan-in. */
+export function basisSeconds(layer: AffineLayer, N: number): number {
+  const fan = layer.inputs + (layer.bias ? 1 : 0);
+  return N < fan ? (4 * fan * N * N) / rate.small : 0;
 }
 
-function affine(network: NetworkModel, N: number, matrix: MatrixKind): CostEstimate {
-  let flops = 0;
-  let seconds = 0;
-  let bytes = 0;
-  let states = N * network.outputs;
-  let scratch = 0;
-  let controlsAll = 0;
-  for (const [l, layer] of network.layers.entries()) {
-    if (layer.kind === 'custom')
-      return { method: 'affine', flops: 0, seconds: 0, bytes: 0, unavailable: `layer ${l} is a custom layer` };
-    const { units: h, inputs, residual } = layer;
-    const fan = inputs + (layer.bias ? 1 : 0);
-    const q = Math.min(N, fan);
-    const n = N * h;
-    const m = l === 0 ? 0 : N * inputs;
-    const c = h * q;
-    states = Math.max(states, n, m);
-    controlsAll += c;
-    const project = 2 * n * n * q + 2 * c * n * q;
-    flops += project + c ** 3 / 3;
-    seconds += gemmSeconds(project, Math.min(q, N)) + factorSeconds(c, matrix === 'gauss-newton') + 6 * callSeconds;
-    seconds += (8 * (2 * c * n + 3 * c * c)) / rate.bytes;
-    if (m > 0) {
-      const weights = 2 * c * n * inputs + 2 * n * n * inputs + 2 * n * m * inputs;
-      const update = c * c * m + c * m * m;
-      flops += weights + update;
-      seconds += gemmSeconds(weights, Math.min(h, inputs)) + gemmSeconds(update, c) + 6 * callSeconds;
-      seconds += (8 * (4 * n * n + 3 * m * m)) / rate.bytes;
-    }
-    if (q < fan) {
-      const qr = 4 * fan * q * q;
-      flops += qr;
-      seconds += qr / rate.small;
-      bytes += 8 * (fan * q + (m > 0 && matrix === 'hessian' ? inputs * inputs : 0));
-    }
-    bytes += 8 * (c * c + c * m + N * q) + 12 * c;
-    scratch = Math.max(
-      scratch,
-      8 * (Math.max(c * n, residual ? n * n : 0) + Math.max(n * q, n * m, residual ? n * n : 0)),
-    );
-  }
-  bytes += 16 * states * states + scratch + 8 * (3 * states + controlsAll);
-  return { method: 'affine', flops, seconds, bytes, unavailable: null };
+/** What one stage of the recursion costs: to factor, to hold, and as scratch in the two arrays that all stages share. */
+interface StageCost {
+  flops: number;
+  seconds: number;
+  bytes: number;
+  controls: number;
+  scratch: [number, number];
 }
 
-function block(network: NetworkModel, N: number, matrix: MatrixKind): CostEstimate {
-  let flops = 0;
-  let seconds = 0;
-  let bytes = 0;
-  let states = N * network.outputs;
-  let scratch = 0;
-  for (const [l, layer] of network.layers.entries()) {
-    const p = layer.parameterCount;
-    const n = N * layer.units;
-    const m = l === 0 ? 0 : N * layer.inputs;
-    states = Math.max(states, n, m);
-    const work = 2 * p * n * n + 2 * p * p * n + 2 * n * n * m + 2 * n * m * m + 2 * p * n * m + p * p * m + p * m * m;
-    flops += work + p ** 3 / 3;
-    seconds +=
-      gemmSeconds(work, Math.min(p || 1, n)) +
-      factorSeconds(Math.max(1, p), matrix === 'gauss-newton') +
-      20 * callSeconds;
-    seconds += (8 * (n * p + p * p + n * m + p * m + m * m)) / rate.small;
-    bytes += 8 * (2 * p * p + 2 * p * m + n * p + n * m + m * m) + 12 * p;
-    scratch = Math.max(scratch, 8 * (p * n + n * m));
+/** A stage of affine-stage.ts. */
+function affineStage(layer: AffineLayer, first: boolean, N: number, matrix: MatrixKind): StageCost {
+  const { units: h, inputs, residual, bias } = layer;
+  const fan = inputs + (bias ? 1 : 0);
+  const q = Math.min(N, fan);
+  const n = N * h;
+  const m = first ? 0 : N * inputs;
+  const c = h * q;
+  const project = 2 * n * n * q + 2 * c * n * q;
+  let flops = project + c ** 3 / 3;
+  let seconds = gemmSeconds(project, Math.min(q, N)) + factorSeconds(c, matrix === 'gauss-newton') + 6 * callSeconds;
+  seconds += (8 * (2 * c * n + 3 * c * c)) / rate.bytes;
+  if (m > 0) {
+    const weights = 2 * c * n * inputs + 2 * n * n * inputs + 2 * n * m * inputs;
+    const update = c * c * m + c * m * m;
+    flops += weights + update;
+    seconds += gemmSeconds(weights, Math.min(h, inputs)) + gemmSeconds(update, c) + 6 * callSeconds;
+    seconds += (8 * (4 * n * n + 3 * m * m)) / rate.bytes;
   }
-  bytes += 16 * states * states + scratch;
-  return { method: 'block', flops, seconds, bytes, unavailable: null };
+  let bytes = 8 * (c * c + c * m + N * q) + 12 * c;
+  if (q < fan) {
+    const qr = 4 * fan * q * q;
+    flops += qr;
+    seconds += basisSeconds(layer, N);
+    bytes += 8 * (fan * q + (m > 0 && matrix === 'hessian' ? inputs * inputs : 0));
+  }
+  const square = residual ? n * n : 0;
+  return { flops, seconds, bytes, controls: c, scratch: [Math.max(c * n, square), Math.max(n * q, n * m, square)] };
+}
+
+/** Modelled seconds of a layer's dense derivative blocks, written out and put in their places. */
+export function derivativeBlockSeconds(layer: Layer, first: boolean, N: number): number {
+  const { parameterCount: p, units, inputs } = layer;
+  const n = N * units;
+  const m = first ? 0 : N * inputs;
+  return (8 * (n * p + p * p + n * m + p * m + m * m)) / rate.small;
+}
+
+/** A stage of general-stage.ts. */
+function generalStage(layer: Layer, first: boolean, N: number, matrix: MatrixKind): StageCost {
+  const p = layer.parameterCount;
+  const n = N * layer.units;
+  const m = first ? 0 : N * layer.inputs;
+  const work = 2 * p * n * n + 2 * p * p * n + 2 * n * n * m + 2 * n * m * m + 2 * p * n * m + p * p * m + p * m * m;
+  const factor = factorSeconds(Math.max(1, p), matrix === 'gauss-newton');
+  const seconds = gemmSeconds(work, Math.min(p || 1, n)) + factor + 20 * callSeconds;
+  return {
+    flops: work + p ** 3 / 3,
+    seconds: seconds + derivativeBlockSeconds(layer, first, N),
+    bytes: 8 * (2 * p * p + 2 * p * m + n * p + n * m + m * m) + 12 * p,
+    controls: p,
+    scratch: [p * n, n * m],
+  };
+}
+
+/** The recursion over the layers (chain.ts). */
+function chain(method: 'block' | 'affine', network: NetworkModel, N: number, matrix: MatrixKind): CostEstimate {
+  let [flops, seconds, bytes, controls, t1, t2] = [0, 0, 0, 0, 0, 0];
+  let states = N * network.outputs;
+  for (const [l, layer] of network.layers.entries()) {
+    const stage =
+      method === 'block' || layer.kind === 'custom'
+        ? generalStage(layer, l === 0, N, matrix)
+        : affineStage(layer, l === 0, N, matrix);
+    flops += stage.flops;
+    seconds += stage.seconds;
+    bytes += stage.bytes;
+    controls += stage.controls;
+    t1 = Math.max(t1, stage.scratch[0]);
+    t2 = Math.max(t2, stage.scratch[1]);
+    states = Math.max(states, N * layer.units, l === 0 ? 0 : N * layer.inputs);
+  }
+  bytes += 8 * (2 * states * states + t1 + t2 + 3 * states + controls);
+  const closed = method === 'block' || network.layers.some(({ kind }) => kind === 'affine');
+  return { method, flops, seconds, bytes, unavailable: closed ? null : 'every layer is a custom layer' };
 }
 
 /**
@@ -271,7 +282,12 @@ function dense(network: NetworkModel, N: number, matrix: MatrixKind): CostEstima
 
 /** The model of every route for a network with N samples, without allocating anything. */
 export function estimateCosts(network: NetworkModel, samples: number, matrix: MatrixKind): CostEstimate[] {
-  return [block, affine, sampleSpace, dense].map((model) => model(network, samples, matrix));
+  return [
+    chain('block', network, samples, matrix),
+    chain('affine', network, samples, matrix),
+    sampleSpace(network, samples, matrix),
+    dense(network, samples, matrix),
+  ];
 }
 
 /** The cheapest route that serves the network and fits `memory` bytes, with the reason in words. */

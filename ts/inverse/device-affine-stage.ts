@@ -9,75 +9,63 @@
  *                                                                    repeated over k: X = I_h (x) 1, B = delta^T where h <= N,
  *                                                                    else X = delta^T (x) 1, B = I_N; exact products by 0 and 1
  *     (delta delta^T) (x) C  C[k,j] S[i,m]                           row-wise Kronecker product of C (x) 1_N and S
- *
- * A positive definite Gx = G G^T is used by halves, as on the CPU: the gain is G^-1 a and P' takes a rank-k update. Libraries
- * of a card offer no half of a Bunch-Kaufman factor; there the gain is K = Gx^-1 a, and
- *
- *     P' -= a^T K      r' += K^T b      X = Gx^-1 b - K Y'           (b = g - Dx^T r)
  */
-import type { DeviceBuffer, DeviceKernels } from '../device/index.js';
-import { Left, Lower, No, Right, Yes } from '../native/index.js';
-import type { DeviceAffineBufferName, DeviceAffinePlan, DeviceAffineSolveBufferName } from './device-affine-layout.js';
+import type { AffinePoint } from '../derivatives/index.js';
+import type { DeviceBuffer } from '../device/index.js';
+import { kernels, Left, No, Right, Yes } from '../native/index.js';
+import type { DeviceAffinePlan } from './device-chain-layout.js';
+import type { Mover } from './device-mover.js';
+import { inputBasis } from './input-basis.js';
+import { DeviceStage, type DeviceChainMemory, type DeviceChainSolve } from './device-stage.js';
 import type { FactorTotals } from './stage.js';
 
-/** Device memory that the stages work in. */
-export interface DeviceAffineMemory {
-  readonly device: DeviceKernels;
-  readonly samples: number;
-  readonly parameterCount: number;
-  readonly gaussNewton: boolean;
-  readonly pivots: DeviceBuffer;
-  readonly identities: ReadonlyMap<number, number>;
-  /** a buffer that lives as long as the factor */
-  at(name: DeviceAffineBufferName): DeviceBuffer;
-}
-
-/** The buffers of a solve of `columns` right-hand sides. */
-export interface DeviceAffineSolve {
-  readonly columns: number;
-  at(name: DeviceAffineSolveBufferName): DeviceBuffer;
-}
-
-/** Columns of P' that one product updates below its diagonal, when there is no symmetric update. */
-const panel = (m: number): number => Math.max(256, Math.ceil(m / 8));
-
-const facts = new Float64Array(6);
-
-export class DeviceAffineStage {
-  /** whether the last Gx was positive definite */
-  definite = true;
-  private eps = 0;
-
+export class DeviceAffineStage extends DeviceStage {
+  /** @param linear whether the layer's activation is the identity */
   constructor(
-    private readonly memory: DeviceAffineMemory,
-    private readonly plan: DeviceAffinePlan,
+    memory: DeviceChainMemory,
+    override readonly plan: DeviceAffinePlan,
     private readonly linear: boolean,
-  ) {}
-
-  /** I - U U^T on the weight rows, which does not depend on eps. */
-  prepare(): void {
-    const { plan, memory } = this;
-    const { device } = memory;
-    const { complementAt: at, basisAt, q, layer } = plan;
-    if (at < 0) return;
-    const { inputs } = layer;
-    const [complements, bases] = [memory.at('complements'), memory.at('bases')];
-    device.fill(inputs * inputs, 0, complements, at);
-    device.addDiagonal(inputs, 1, complements, at, inputs);
-    device.gemm(Yes, No, inputs, inputs, q, -1, bases, basisAt, q, bases, basisAt, q, 1, complements, at, inputs);
+  ) {
+    super(memory, plan);
   }
 
-  /**
-   * From P at the output to P' at the input, with shift eps; P is overwritten. Counts and pivots go to `totals`, except the
-   * diagonal of a Cholesky factor, which is left in 'diagonals'.
-   * @returns false when Gx is exactly singular
-   */
+  /** What the recursion reads of the layer at its point, to the device, and I - U U^T on the weight rows there. */
+  upload(point: AffinePoint, mover: Mover): void {
+    const { plan, memory, linear } = this;
+    const { device, samples: N, gaussNewton, at } = memory;
+    const { layer, rows, q, fan, sampleSide, basisAt, rAt, stateAt, complementAt } = plan;
+    const bases = at('bases');
+    const basis = sampleSide ? new Float64Array(fan * q) : null;
+    const r = new Float64Array(N * q);
+    inputBasis(point, N, basis, r);
+    mover.upload(r, at('r'), rAt);
+    if (basis === null) {
+      device.fill(q * q, 0, bases, basisAt);
+      device.addDiagonal(q, 1, bases, basisAt, q);
+    } else {
+      const transposed = new Float64Array(fan * q);
+      kernels.transpose(fan, q, basis, 0, fan, transposed, 0, q);
+      mover.upload(transposed, bases, basisAt);
+    }
+    if (!linear) mover.upload(point.slope, at('slopes'), stateAt, 0, rows);
+    if (gaussNewton) return;
+    if (!linear) mover.upload(point.curvature, at('curvatures'), stateAt, 0, rows);
+    mover.upload(point.delta, at('deltas'), stateAt, 0, rows);
+    if (complementAt < 0) return;
+    const { inputs } = layer;
+    const complements = at('complements');
+    device.fill(inputs * inputs, 0, complements, complementAt);
+    device.addDiagonal(inputs, 1, complements, complementAt, inputs);
+    // prettier-ignore
+    device.gemm(Yes, No, inputs, inputs, q, -1, bases, basisAt, q, bases, basisAt, q, 1, complements, complementAt, inputs);
+  }
+
   factor(eps: number, p: DeviceBuffer, pNext: DeviceBuffer, totals: FactorTotals): boolean {
     const { plan, memory, linear } = this;
     const { device, samples: N, gaussNewton } = memory;
-    const { layer, first, q, fan, rows: n, controls: c, blockAt, controlAt, rAt, stateAt } = plan;
+    const { layer, first, q, fan, rows: n, controls: c, rAt, stateAt } = plan;
     const { units: h, residual } = layer;
-    const [blocks, r, slopes, t1] = [memory.at('blocks'), memory.at('r'), memory.at('slopes'), memory.at('t1')];
+    const [r, slopes, t1] = [memory.at('r'), memory.at('slopes'), memory.at('t1')];
     this.eps = eps;
     // The residual branch still wants P itself.
     const keep = residual && !first;
@@ -88,26 +76,11 @@ export class DeviceAffineStage {
     }
     // t1 = (I (x) R)^T Phi, Gx = eps I + t1 (I (x) R)
     device.gemmBatch(Yes, No, q, n, N, 1, r, rAt, N, 0, phi, 0, n, N, 0, t1, 0, c, q, h);
-    this.pivotBlock();
     const rest = h * (fan - q);
     totals.positive += eps > 0 ? rest : 0;
     totals.negative += eps < 0 ? rest : 0;
     totals.logAbsDet += rest > 0 ? rest * Math.log(Math.abs(eps)) : 0;
-    this.definite = device.potrf(Lower, c, blocks, blockAt, c) === 0;
-    if (this.definite) {
-      totals.positive += c;
-      device.diagonal(c, blocks, blockAt, c, memory.at('diagonals'), controlAt);
-    } else {
-      this.pivotBlock();
-      const info = device.sytrf(Lower, c, blocks, blockAt, c, memory.pivots, controlAt);
-      device.sytrfInertia(Lower, c, blocks, blockAt, c, memory.pivots, controlAt, facts);
-      totals.positive += facts[0];
-      totals.negative += facts[1];
-      totals.zero += facts[2];
-      totals.logAbsDet += facts[3];
-      totals.pivotRatio = Math.max(totals.pivotRatio, facts[5] / facts[4]);
-      if (info !== 0 || facts[2] > 0) return false;
-    }
+    if (!this.factorPivotBlock(totals)) return false;
     if (first) return true;
     this.fillGain(p);
     this.weighted(p, phi, pNext);
@@ -115,8 +88,8 @@ export class DeviceAffineStage {
     return true;
   }
 
-  /** Lower triangle (and more) of Gx = eps I + t1 (I (x) R). */
-  private pivotBlock(): void {
+  /** Gx = eps I + t1 (I (x) R). */
+  protected fillPivotBlock(): void {
     const { plan, memory } = this;
     const { device, samples: N } = memory;
     const { q, controls: c, blockAt, rAt, layer } = plan;
@@ -227,29 +200,6 @@ export class DeviceAffineStage {
     device.axpy(n * n, 1, t1, 0, next, 0);
   }
 
-  /** next -= a^T Gx^-1 a, symmetric; the gain becomes G^-1 a, or Gx^-1 a. Uses t2. */
-  private eliminate(next: DeviceBuffer): void {
-    const { plan, memory } = this;
-    const { device } = memory;
-    const { previousRows: m, controls: c, blockAt, gainAt, controlAt } = plan;
-    const [blocks, gains] = [memory.at('blocks'), memory.at('gains')];
-    if (this.definite) {
-      device.trsm(Left, Lower, No, No, c, m, 1, blocks, blockAt, c, gains, gainAt, c);
-      device.syrk(Lower, Yes, m, c, -1, gains, gainAt, c, 1, next, 0, m);
-    } else {
-      const a = memory.at('t2');
-      device.copy(c * m, gains, gainAt, a, 0);
-      device.sytrs(Lower, c, m, blocks, blockAt, c, memory.pivots, controlAt, gains, gainAt, c);
-      const width = panel(m);
-      for (let j = 0; j < m; j += width) {
-        const columns = Math.min(width, m - j);
-        // prettier-ignore
-        device.gemm(Yes, No, m - j, columns, c, -1, a, j * c, c, gains, gainAt + j * c, c, 1, next, j * (m + 1), m);
-      }
-    }
-    device.symmetrize(Lower, m, next, 0, m);
-  }
-
   /** out (m x columns) := (W (x) I)^T x + beta out for x (n x columns). */
   private leftWeights(x: DeviceBuffer, out: DeviceBuffer, columns: number, beta: number): void {
     const { device, samples: N } = this.memory;
@@ -280,26 +230,13 @@ export class DeviceAffineStage {
     device.gemmBatch(No, No, q, h, 1, alpha, bases, basisAt + inputs * q, q, 0, v, biasOffset, 1, P, 1, y, yAt, q, c, columns);
   }
 
-  /** Backward half of a solve: r at the output to rNext at the input; b or its half to y. */
-  backward(r: DeviceBuffer, rNext: DeviceBuffer, yAt: number, w: DeviceAffineSolve): void {
+  backward(r: DeviceBuffer, rNext: DeviceBuffer, yAt: number, w: DeviceChainSolve): void {
     const { plan, memory, linear } = this;
     const { device, samples: N, parameterCount: P } = memory;
-    const {
-      first,
-      q,
-      rows: n,
-      previousRows: m,
-      controls: c,
-      blockAt,
-      gainAt,
-      basisAt,
-      rAt,
-      stateAt,
-      complementAt,
-    } = plan;
+    const { first, q, rows: n, previousRows: m, controls: c, basisAt, rAt, stateAt, complementAt } = plan;
     const { units: h, inputs, residual, weightOffset } = plan.layer;
     const { columns } = w;
-    const [blocks, gains, y, g] = [memory.at('blocks'), memory.at('gains'), w.at('y'), w.at('g')];
+    const [y, g] = [w.at('y'), w.at('g')];
     this.coordinates(1, g, 0, y, yAt, columns);
     let dr = r;
     if (!linear) {
@@ -322,33 +259,17 @@ export class DeviceAffineStage {
     }
     // b = U^T g - (I (x) R)^T D r
     device.gemm(Yes, No, q, h * columns, N, -1, memory.at('r'), rAt, N, dr, 0, N, 1, y, yAt, q);
-    if (this.definite) device.trsm(Left, Lower, No, No, c, columns, 1, blocks, blockAt, c, y, yAt, c);
-    if (!first) device.gemm(Yes, No, m, columns, c, 1, gains, gainAt, c, y, yAt, c, 1, rNext, 0, m);
-    if (!this.definite) device.sytrs(Lower, c, columns, blocks, blockAt, c, memory.pivots, plan.controlAt, y, yAt, c);
+    this.backwardControl(rNext, yAt, w);
   }
 
-  /** Forward half: state at the input to stateNext at the output, and this layer's part of x, which holds zeros there. */
-  forward(state: DeviceBuffer, stateNext: DeviceBuffer, yAt: number, w: DeviceAffineSolve): void {
+  forward(state: DeviceBuffer, stateNext: DeviceBuffer, yAt: number, w: DeviceChainSolve): void {
     const { plan, memory, linear } = this;
     const { device, samples: N, parameterCount: P, gaussNewton } = memory;
-    const {
-      first,
-      q,
-      rows: n,
-      previousRows: m,
-      controls: c,
-      blockAt,
-      gainAt,
-      basisAt,
-      rAt,
-      stateAt,
-      sampleSide,
-    } = plan;
+    const { first, q, rows: n, previousRows: m, controls: c, basisAt, rAt, stateAt, sampleSide } = plan;
     const { units: h, inputs, residual, weightOffset, biasOffset, parameterOffset, parameterCount } = plan.layer;
     const { columns } = w;
     const [parameters, bases, y, x] = [memory.at('parameters'), memory.at('bases'), w.at('y'), w.at('x')];
-    if (!first) device.gemm(No, No, c, columns, m, -1, memory.at('gains'), gainAt, c, state, 0, m, 1, y, yAt, c);
-    if (this.definite) device.trsm(Left, Lower, Yes, No, c, columns, 1, memory.at('blocks'), blockAt, c, y, yAt, c);
+    this.forwardControl(state, yAt, w);
     // Y = D (R xi + W Y') (+ Y')
     device.gemm(No, No, N, h * columns, q, 1, memory.at('r'), rAt, N, y, yAt, q, 0, stateNext, 0, N);
     if (!first) {

@@ -1,28 +1,26 @@
 /**
  * Which routes exist on a device, what they cost there, and the factor that serves a job on one.
  *
- * The recursion over affine layers, sample space (Gauss-Newton, affine layers) and the dense route do. The block route takes a
- * layer's derivatives one sample at a time from the network's own code; it runs on the CPU.
+ * All do. What a route takes from the network's own code, sample by sample, is computed by the host: a custom layer's
+ * derivatives, and the matrix of the dense route.
  */
 import type { Linearization } from '../derivatives/index.js';
 import { chooseDevice, type DeviceKernels, type DeviceName, type DeviceWork } from '../device/index.js';
 import { DeepHessianError } from '../errors.js';
 import {
-  affineBasisSeconds,
+  basisSeconds,
+  derivativeBlockSeconds,
   estimateCosts,
   formatBytes,
   sampleSpaceSide,
   type CostEstimate,
   type Method,
 } from './cost.js';
-import { deviceAffineLayout, largestDeviceBlock } from './device-affine-layout.js';
-import { DeviceAffineFactor } from './device-affine.js';
+import { deviceChainLayout, largestDeviceBlock } from './device-chain-layout.js';
+import { DeviceChainFactor } from './device-chain.js';
 import { DeviceDenseFactor } from './device-dense.js';
 import { DeviceSampleSpaceFactor } from './device-sample-space.js';
 import type { MatrixKind, RawFactor } from './raw-factor.js';
-
-/** Methods that run on a device. */
-export const deviceMethods: readonly Method[] = ['affine', 'sample-space', 'dense'];
 
 /** What a factorization and one solve in sample space consist of. */
 export function sampleSpaceWork(network: Linearization['network'], samples: number): DeviceWork {
@@ -50,36 +48,47 @@ function denseWork(network: Linearization['network'], estimate: CostEstimate): D
 /**
  * What a factorization and one solve by the recursion consist of. For the Hessian every pivot block is taken as indefinite,
  * as in the CPU's model: a device then solves with Bunch-Kaufman factors and updates P' by products, in panels.
+ *
+ * @param estimate of the CPU, for 'affine' or 'block'
  */
-export function affineWork(
+export function chainWork(
   network: Linearization['network'],
   samples: number,
   matrix: MatrixKind,
   estimate: CostEstimate,
 ): DeviceWork {
-  const { stages, lengths, controls } = deviceAffineLayout(network, samples, matrix);
+  const { stages, lengths, controls } = deviceChainLayout(network, samples, matrix, estimate.method === 'block');
   const indefinite = matrix === 'hessian';
   let products = estimate.flops;
-  for (const { controls: c, previousRows: m } of stages) {
+  let host = 0;
+  // Of the derivative blocks only those that are block diagonal over the samples travel as less than they are.
+  let held = lengths.bases + lengths.r + lengths.slopes + lengths.curvatures + lengths.deltas + lengths.outputBlocks;
+  held += lengths.dx + lengths.hxx + lengths.hxz + (lengths.dz + lengths.hzz) / samples;
+  for (const plan of stages) {
+    const { first, controls: c, previousRows: m } = plan;
     products -= c ** 3 / 3;
     if (indefinite) products += c * c * m + (c * m * m) / 8;
+    host +=
+      plan.kind === 'affine' ? basisSeconds(plan.layer, samples) : derivativeBlockSeconds(plan.layer, first, samples);
   }
   const P = network.parameterCount;
-  const held = lengths.bases + lengths.r + lengths.slopes + lengths.curvatures + lengths.deltas + lengths.outputBlocks;
   return {
     products,
     order: stages.map(({ controls: c }) => c),
     indefinite,
     calls: 45 * stages.length + 20,
     transferred: 8 * (3 * P + held + controls),
-    host: affineBasisSeconds(network, samples),
+    host,
   };
 }
 
 /** Whether the operations of a device can count the numbers in every matrix of the recursion. */
-function countable(network: Linearization['network'], samples: number, matrix: MatrixKind): boolean {
-  return deviceAffineLayout(network, samples, matrix).largestBlock <= largestDeviceBlock;
+function countable(network: Linearization['network'], samples: number, matrix: MatrixKind, general: boolean): boolean {
+  return deviceChainLayout(network, samples, matrix, general).largestBlock <= largestDeviceBlock;
 }
+
+/** The factors by recursion. */
+const isChain = (method: Method): boolean => method === 'affine' || method === 'block';
 
 export interface DeviceRouteOptions {
   matrix: MatrixKind;
@@ -116,18 +125,15 @@ export function deviceRoute(
   // Whether there is a device at all comes first.
   const there = chooseDevice(operation, wanted);
   if (there.device === null) return { raw: null, reason: there.reason };
-  if (method !== 'auto' && !deviceMethods.includes(method)) {
-    return refuse(`method '${method}' runs on the CPU; on a device there are: ${deviceMethods.join(', ')}`);
-  }
   const usable = estimateCosts(network, samples, matrix)
-    .filter(({ method: m, unavailable }) => unavailable === null && deviceMethods.includes(m))
-    .filter(({ method: m }) => m !== 'affine' || countable(network, samples, matrix))
+    .filter(({ unavailable }) => unavailable === null)
+    .filter(({ method: m }) => !isChain(m) || countable(network, samples, matrix, m === 'block'))
     .filter(({ method: m }) => (method === 'auto' ? !(shifted && m === 'sample-space') : m === method))
     .sort((a, b) => a.flops - b.flops);
   if (usable.length === 0) return refuse(`no route on a device serves this network and matrix: '${matrix}'`);
   const free = there.device.memory().free;
   const bytesOf = (m: Method): number => {
-    if (m === 'affine') return DeviceAffineFactor.estimateBytes(network, samples, matrix, single);
+    if (isChain(m)) return DeviceChainFactor.estimateBytes(network, samples, matrix, m === 'block', single);
     return m === 'dense'
       ? DeviceDenseFactor.estimateBytes(network.parameterCount, single)
       : DeviceSampleSpaceFactor.estimateBytes(network, samples, single);
@@ -143,7 +149,7 @@ export function deviceRoute(
     });
   }
   const work = ((): DeviceWork => {
-    if (estimate.method === 'affine') return affineWork(network, samples, matrix, estimate);
+    if (isChain(estimate.method)) return chainWork(network, samples, matrix, estimate);
     return estimate.method === 'dense' ? denseWork(network, estimate) : sampleSpaceWork(network, samples);
   })();
   const chosen = chooseDevice(operation, wanted, work, cpu.seconds);
@@ -152,8 +158,9 @@ export function deviceRoute(
   const bytes = bytesOf(estimate.method);
   const made = { ...estimate, bytes };
   const done = { device: chosen.device, estimate: made, reason };
-  if (estimate.method === 'affine') {
-    return { raw: new DeviceAffineFactor(chosen.device, point, matrix, single), ...done };
+  if (isChain(estimate.method)) {
+    const general = estimate.method === 'block';
+    return { raw: new DeviceChainFactor(chosen.device, point, matrix, general, single), ...done };
   }
   if (estimate.method === 'dense') return { raw: new DeviceDenseFactor(chosen.device, point, matrix, single), ...done };
   const raw = new DeviceSampleSpaceFactor(chosen.device, network, samples, single);

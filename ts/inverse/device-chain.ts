@@ -1,30 +1,31 @@
 /**
- * The Riccati recursion over affine layers in the memory of a device: factor and solve as chain.ts does with affine-stage.ts,
- * for the exact Hessian and for Gauss-Newton, with any shift. Mathematics: docs/theory/inverse.md; operations:
- * device-affine-stage.ts; what is held: device-affine-layout.ts.
+ * The Riccati recursion over the layers in the memory of a device: factor and solve as chain.ts does, for the exact Hessian and
+ * for Gauss-Newton, with any shift. Mathematics: docs/theory/inverse.md; operations: device-affine-stage.ts and
+ * device-general-stage.ts; what is held: device-chain-layout.ts.
  *
- * What travels. Once, when the factor is made: parameters, slopes, curvatures, deltas, the output Hessian's K x K blocks, and
- * for each layer R and U, from a QR on the host (4 fan q^2 flops where the samples are fewer than the fan-in, against the
- * (h q)^3 of the layer's factorization). In `factor`: one status a layer, the diagonals of Cholesky factors, the pivots of
- * Bunch-Kaufman factors. In `solve`: right-hand sides up, solutions down. No matrix of the recursion does.
+ * What travels. Once, when the factor is made: parameters, the output Hessian's K x K blocks, and for each built-in layer
+ * slopes, curvatures, deltas, R and U, from a QR on the host (4 fan q^2 flops where the samples are fewer than the fan-in,
+ * against the (h q)^3 of the layer's factorization); for a layer by its derivative blocks these. In `factor`: one status a
+ * layer, the diagonals of Cholesky factors, the pivots of Bunch-Kaufman factors. In `solve`: right-hand sides up, solutions
+ * down. No matrix of the recursion does.
  */
 import type { AffinePoint, Linearization } from '../derivatives/index.js';
 import type { DeviceBuffer, DeviceKernels } from '../device/index.js';
 import { DeepHessianError } from '../errors.js';
-import { kernels } from '../native/index.js';
 import type { NetworkModel } from '../network/index.js';
-import { DeviceAffineStage, type DeviceAffineMemory, type DeviceAffineSolve } from './device-affine-stage.js';
+import { DeviceAffineStage } from './device-affine-stage.js';
 import {
-  deviceAffineBytes,
-  deviceAffineLayout,
-  deviceAffineSolveLengths,
+  deviceChainBytes,
+  deviceChainLayout,
+  deviceChainSolveLengths,
   largestDeviceBlock,
-  type DeviceAffineBufferName,
-  type DeviceAffineLayout,
-  type DeviceAffineSolveBufferName,
-} from './device-affine-layout.js';
+  type DeviceChainBufferName,
+  type DeviceChainLayout,
+  type DeviceChainSolveBufferName,
+} from './device-chain-layout.js';
+import { DeviceGeneralStage } from './device-general-stage.js';
 import { Mover } from './device-mover.js';
-import { inputBasis } from './input-basis.js';
+import type { DeviceChainMemory, DeviceChainSolve, DeviceStage } from './device-stage.js';
 import { outputBlocks } from './output-blocks.js';
 import type { MatrixKind, RawFactor } from './raw-factor.js';
 import type { FactorTotals } from './stage.js';
@@ -32,19 +33,19 @@ import type { FactorTotals } from './stage.js';
 /** Most right-hand sides that pass through the factor at once. */
 const mostColumns = 64;
 
-type SolveBuffers = Map<DeviceAffineSolveBufferName, DeviceBuffer>;
+type SolveBuffers = Map<DeviceChainSolveBufferName, DeviceBuffer>;
 
-/** Factor of M + eps I by recursion over affine layers, in the memory of a device. */
-export class DeviceAffineFactor implements RawFactor {
+/** Factor of M + eps I by recursion over the layers (routes 'affine' and 'block'), in the memory of a device. */
+export class DeviceChainFactor implements RawFactor {
   /** Inertia and log-determinant of the last factorization. */
   readonly totals: FactorTotals = { positive: 0, negative: 0, zero: 0, logAbsDet: 0, pivotRatio: 1 };
 
   private readonly network: NetworkModel;
   private readonly samples: number;
   private readonly mover: Mover;
-  private readonly layout: DeviceAffineLayout;
-  private readonly stages: DeviceAffineStage[] = [];
-  private readonly buffers = new Map<DeviceAffineBufferName, DeviceBuffer>();
+  private readonly layout: DeviceChainLayout;
+  private readonly stages: DeviceStage[] = [];
+  private readonly buffers = new Map<DeviceChainBufferName, DeviceBuffer>();
   private readonly pivots: DeviceBuffer | null = null;
   private solveBuffers: SolveBuffers = new Map();
   private columns = 0;
@@ -53,37 +54,39 @@ export class DeviceAffineFactor implements RawFactor {
   private disposed = false;
 
   /**
+   * @param general every layer by its dense derivative blocks, built-in ones too
    * @param single in single precision, to be refined in double
-   * @throws DeepHessianError 'out-of-memory' when the device cannot hold it, 'unsupported' for custom layers and for
-   *   matrices of more than 2^31 - 1 numbers; nothing stays allocated then
+   * @throws DeepHessianError 'out-of-memory' when the device cannot hold it, 'unsupported' for matrices of more than 2^31 - 1
+   *   numbers; nothing stays allocated then
    */
   constructor(
     private readonly device: DeviceKernels,
     point: Linearization,
     matrix: MatrixKind,
+    general: boolean,
     private readonly single = false,
   ) {
     const { network, samples } = point;
     this.network = network;
     this.samples = samples;
     this.mover = new Mover(device, single);
-    this.layout = deviceAffineLayout(network, samples, matrix);
+    this.layout = deviceChainLayout(network, samples, matrix, general);
     const { lengths, identities, controls, stages, largestBlock } = this.layout;
     if (largestBlock > largestDeviceBlock) {
       throw new DeepHessianError(
         'unsupported',
-        `affine: needs a matrix of ${largestBlock} numbers, but an operation of a device counts to ${largestDeviceBlock}; use fewer samples`,
+        `the recursion needs a matrix of ${largestBlock} numbers, but an operation of a device counts to ${largestDeviceBlock}; use fewer samples`,
         { numbers: largestBlock, limit: largestDeviceBlock },
       );
     }
     this.diagonals = new Float64Array(controls);
     try {
-      for (const [name, length] of Object.entries(lengths) as [DeviceAffineBufferName, number][]) {
+      for (const [name, length] of Object.entries(lengths) as [DeviceChainBufferName, number][]) {
         this.buffers.set(name, device.allocate(this.mover.type, length));
       }
       const pivots = (this.pivots = device.allocate('int32', controls));
       this.growSolve(1);
-      const memory: DeviceAffineMemory = {
+      const memory: DeviceChainMemory = {
         device,
         samples,
         parameterCount: network.parameterCount,
@@ -95,12 +98,20 @@ export class DeviceAffineFactor implements RawFactor {
       device.fill(lengths.ones, 1, this.at('ones'), 0);
       device.fill(lengths.identities, 0, this.at('identities'), 0);
       for (const [order, at] of identities) device.addDiagonal(order, 1, this.at('identities'), at, order);
+      this.mover.upload(point.params, this.at('parameters'));
+      this.mover.upload(outputBlocks(point), this.at('outputBlocks'));
       for (const [l, plan] of stages.entries()) {
-        const stage = new DeviceAffineStage(memory, plan, (point.layers[l] as AffinePoint).linear);
-        this.stages.push(stage);
+        if (plan.kind === 'general') {
+          const stage = new DeviceGeneralStage(memory, plan);
+          stage.upload(point, this.mover);
+          this.stages.push(stage);
+        } else {
+          const layerPoint = point.layers[l] as AffinePoint;
+          const stage = new DeviceAffineStage(memory, plan, layerPoint.linear);
+          stage.upload(layerPoint, this.mover);
+          this.stages.push(stage);
+        }
       }
-      this.upload(point, matrix);
-      for (const stage of this.stages) stage.prepare();
     } catch (error) {
       this.dispose();
       throw error;
@@ -108,8 +119,14 @@ export class DeviceAffineFactor implements RawFactor {
   }
 
   /** Bytes of device memory that a factor and one right-hand side will hold, workspaces of the libraries apart. */
-  static estimateBytes(network: NetworkModel, samples: number, matrix: MatrixKind, single = false): number {
-    return deviceAffineBytes(network, samples, matrix, single);
+  static estimateBytes(
+    network: NetworkModel,
+    samples: number,
+    matrix: MatrixKind,
+    general: boolean,
+    single = false,
+  ): number {
+    return deviceChainBytes(network, samples, matrix, general, single);
   }
 
   /** Bytes of host memory. */
@@ -117,38 +134,10 @@ export class DeviceAffineFactor implements RawFactor {
     return this.diagonals.byteLength + this.scaled.byteLength;
   }
 
-  private at(name: DeviceAffineBufferName): DeviceBuffer {
+  private at(name: DeviceChainBufferName): DeviceBuffer {
     const buffer = this.buffers.get(name);
-    if (buffer === undefined) throw new DeepHessianError('unsupported', 'affine: the factor has been disposed');
+    if (buffer === undefined) throw new DeepHessianError('unsupported', 'the factor has been disposed');
     return buffer;
-  }
-
-  /** Everything of the point that the recursion reads. */
-  private upload(point: Linearization, matrix: MatrixKind): void {
-    const { device, mover, samples: N, layout } = this;
-    mover.upload(point.params, this.at('parameters'));
-    mover.upload(outputBlocks(point), this.at('outputBlocks'));
-    for (const [l, plan] of layout.stages.entries()) {
-      const layerPoint = point.layers[l] as AffinePoint;
-      const { slope, curvature, delta, linear } = layerPoint;
-      const { q, fan, sampleSide, basisAt, rAt, stateAt, rows } = plan;
-      const basis = sampleSide ? new Float64Array(fan * q) : null;
-      const r = new Float64Array(N * q);
-      inputBasis(layerPoint, N, basis, r);
-      mover.upload(r, this.at('r'), rAt);
-      if (basis === null) {
-        device.fill(q * q, 0, this.at('bases'), basisAt);
-        device.addDiagonal(q, 1, this.at('bases'), basisAt, q);
-      } else {
-        const transposed = new Float64Array(fan * q);
-        kernels.transpose(fan, q, basis, 0, fan, transposed, 0, q);
-        mover.upload(transposed, this.at('bases'), basisAt);
-      }
-      if (!linear) mover.upload(slope, this.at('slopes'), stateAt, 0, rows);
-      if (matrix !== 'hessian') continue;
-      if (!linear) mover.upload(curvature, this.at('curvatures'), stateAt, 0, rows);
-      mover.upload(delta, this.at('deltas'), stateAt, 0, rows);
-    }
   }
 
   factor(damping: number): boolean {
@@ -221,8 +210,8 @@ export class DeviceAffineFactor implements RawFactor {
   private sweep(g: Float64Array, x: Float64Array, columns: number): void {
     const { device, mover, stages, layout, solveBuffers } = this;
     const P = this.network.parameterCount;
-    const at = (name: DeviceAffineSolveBufferName): DeviceBuffer => solveBuffers.get(name) as DeviceBuffer;
-    const w: DeviceAffineSolve = { columns, at };
+    const at = (name: DeviceChainSolveBufferName): DeviceBuffer => solveBuffers.get(name) as DeviceBuffer;
+    const w: DeviceChainSolve = { columns, at };
     mover.upload(g, at('g'), 0, 0, P * columns);
     device.fill(P * columns, 0, at('x'), 0);
     let r = at('state');
@@ -256,8 +245,8 @@ export class DeviceAffineFactor implements RawFactor {
     const { device, network, layout, mover } = this;
     const fresh: SolveBuffers = new Map();
     try {
-      const lengths = deviceAffineSolveLengths(network, layout, columns);
-      for (const [name, length] of Object.entries(lengths) as [DeviceAffineSolveBufferName, number][]) {
+      const lengths = deviceChainSolveLengths(network, layout, columns);
+      for (const [name, length] of Object.entries(lengths) as [DeviceChainSolveBufferName, number][]) {
         fresh.set(name, device.allocate(mover.type, length));
       }
     } catch (error) {

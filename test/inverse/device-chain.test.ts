@@ -1,5 +1,5 @@
 /**
- * The recursion over affine layers on a device against the same recursion on the CPU and against dense matrices. On the CPU
+ * The recursion over the layers on a device against the same recursion on the CPU and against dense matrices. On the CPU
  * behind the device interface, and on a card where there is one.
  */
 import { expect } from 'chai';
@@ -15,17 +15,18 @@ import {
 import { Network, type Linearization } from '../../ts/derivatives/index.js';
 import { DeepHessianError } from '../../ts/errors.js';
 import {
-  affineWork,
+  chainWork,
   ChainFactor,
   DenseFactor,
-  DeviceAffineFactor,
+  DeviceChainFactor,
   estimateCosts,
   factor,
   factorShifted,
 } from '../../ts/inverse/index.js';
-import type { LayerSpec } from '../../ts/network/index.js';
+import type { LayerSpec, SmoothLayer } from '../../ts/network/index.js';
 import { Random } from '../../ts/random.js';
 import { goldenCases, relativeError } from '../helpers/golden.js';
+import { couplingLayer, gatedLayer } from '../helpers/smooth-layers.js';
 import { describeShape, randomPoint, shapes } from './helpers.js';
 
 const matrices = ['hessian', 'gauss-newton'] as const;
@@ -52,6 +53,8 @@ const dense = (units: number, more: Partial<LayerSpec> = {}): LayerSpec =>
   ({ type: 'dense', units, activation: 'tanh', ...more }) as LayerSpec;
 const identity = { activation: 'identity' } as const;
 const residual = { type: 'residual' } as const;
+
+const custom = (layer: SmoothLayer): LayerSpec => ({ type: 'custom', layer });
 
 /** What the random shapes do not have. */
 const cases: Case[] = [
@@ -88,6 +91,20 @@ const cases: Case[] = [
   },
   // act'' = 0 almost everywhere
   { name: 'relu', inputs: 3, samples: 9, layers: [dense(6, { activation: 'relu' }), dense(2, identity)], loss: 'mse' },
+  {
+    name: 'custom layers among built-in ones',
+    inputs: 12,
+    samples: 4,
+    layers: [dense(3), custom(gatedLayer(3, 4)), dense(4, residual), custom(couplingLayer(4)), dense(2, identity)],
+    loss: 'cross-entropy',
+  },
+  {
+    name: 'custom layers only',
+    inputs: 3,
+    samples: 5,
+    layers: [custom(gatedLayer(3, 4)), custom(couplingLayer(4))],
+    loss: 'mse',
+  },
   { name: 'one layer', inputs: 5, samples: 4, layers: [dense(3, identity)], loss: 'cross-entropy' },
   { name: 'one unit', inputs: 1, samples: 4, layers: [dense(1), dense(1), dense(1, identity)], loss: 'mse' },
 ];
@@ -106,14 +123,21 @@ function pointOf({ inputs, samples, layers, loss }: Case): Linearization {
 }
 
 /** The device's factor and both references at one shift: inertia, determinant, and the solution of two right-hand sides. */
-function compare(device: DeviceKernels, point: Linearization, label: string, shifts: number[], single = false): void {
+function compare(
+  device: DeviceKernels,
+  point: Linearization,
+  general: boolean,
+  label: string,
+  shifts: number[],
+  single = false,
+): void {
   const P = point.network.parameterCount;
   for (const matrix of matrices) {
-    const there = new DeviceAffineFactor(device, point, matrix, single);
-    const here = new ChainFactor(point, matrix, false, single);
+    const there = new DeviceChainFactor(device, point, matrix, general, single);
+    const here = new ChainFactor(point, matrix, general, single);
     const whole = new DenseFactor(point, matrix, false);
     for (const shift of shifts) {
-      const where = `${label}, ${matrix}, shift ${shift}`;
+      const where = `${label}, ${general ? 'block' : 'affine'}, ${matrix}, shift ${shift}`;
       expect(there.factor(shift), where).to.equal(true);
       expect(here.factor(shift)).to.equal(true);
       whole.factor(shift);
@@ -137,7 +161,7 @@ function compare(device: DeviceKernels, point: Linearization, label: string, shi
   }
 }
 
-describe('the recursion over affine layers on a device', () => {
+describe('the recursion over the layers on a device', () => {
   if (!available) {
     it('CUDA', function () {
       console.log(`      not tested: no usable GPU: ${reason}`);
@@ -154,17 +178,29 @@ describe('the recursion over affine layers on a device', () => {
 
       it('solutions, inertia and determinants of every shape are those of the CPU and of the dense matrix', () => {
         for (const shape of some(shapes, device, 17)) {
-          compare(device, randomPoint(shape), describeShape(shape), emulated(device) ? [-0.05] : [0.7, -0.05]);
+          for (const general of [false, true]) {
+            compare(
+              device,
+              randomPoint(shape),
+              general,
+              describeShape(shape),
+              emulated(device) ? [-0.05] : [0.7, -0.05],
+            );
+          }
         }
       });
 
       for (const item of cases) {
-        it(`${item.name}: the same`, () => compare(device, pointOf(item), item.name, [0.5, -0.13]));
+        it(`${item.name}: the same`, () => {
+          for (const general of [false, true]) compare(device, pointOf(item), general, item.name, [0.5, -0.13]);
+        });
       }
 
       it('in single precision, to its digits', () => {
         for (const shape of some(shapes, device, 36).filter((_, i) => i % 7 === 0)) {
-          compare(device, randomPoint(shape), describeShape(shape), [2], true);
+          for (const general of [false, true]) {
+            compare(device, randomPoint(shape), general, describeShape(shape), [2], true);
+          }
         }
       });
 
@@ -195,7 +231,7 @@ describe('the recursion over affine layers on a device', () => {
       it('the unrefined residual of a definite system is at the size of rounding', () => {
         const point = pointOf(cases[1]);
         const P = point.network.parameterCount;
-        const there = new DeviceAffineFactor(device, point, 'gauss-newton');
+        const there = new DeviceChainFactor(device, point, 'gauss-newton', false);
         there.factor(0.5);
         const g = randomVector(P);
         const [x, back] = [new Float64Array(P), new Float64Array(P)];
@@ -209,7 +245,7 @@ describe('the recursion over affine layers on a device', () => {
       it('many right-hand sides at once are those one by one', () => {
         const point = randomPoint(shapes[5]);
         const P = point.network.parameterCount;
-        const there = new DeviceAffineFactor(device, point, 'hessian');
+        const there = new DeviceChainFactor(device, point, 'hessian', false);
         there.factor(0.4);
         const m = emulated(device) ? 3 : 70;
         const g = randomVector(P * m);
@@ -238,44 +274,45 @@ describe('the recursion over affine layers on a device', () => {
   }
 
   it('holds what was foreseen, and is refused with the figures before anything is allocated', () => {
-    for (const matrix of matrices) {
-      for (const single of [false, true]) {
-        for (const point of [randomPoint(shapes[0]), randomPoint(shapes[4]), ...cases.map(pointOf)]) {
-          const { network, samples } = point;
-          const bytes = DeviceAffineFactor.estimateBytes(network, samples, matrix, single);
-          const exact = createHostDevice({ memoryLimit: bytes });
-          const f = new DeviceAffineFactor(exact, point, matrix, single);
-          expect(exact.memory().bytes).to.equal(bytes);
-          f.factor(0.5);
-          const P = network.parameterCount;
-          f.solve(randomVector(P), new Float64Array(P), 1);
-          // No memory for a second right-hand side: one after the other.
-          const [x, y] = [new Float64Array(2 * P), new Float64Array(2 * P)];
-          f.solve(randomVector(2 * P), x, 2);
-          const roomy = createHostDevice();
-          const other = new DeviceAffineFactor(roomy, point, matrix, single);
-          other.factor(0.5);
-          other.solve(randomVector(2 * P), y, 2);
-          expect(relativeError(x, y)).to.be.below(single ? 1e-2 : 1e-9);
-          expect(exact.memory().bytes).to.equal(bytes);
-          f.dispose();
-          f.dispose();
-          other.dispose();
-          expect(exact.memory().buffers + roomy.memory().buffers).to.equal(0);
-          expect(() => f.factor(1)).to.throw(DeepHessianError, /disposed/);
-          expect(() => f.solve(x, y, 1)).to.throw(DeepHessianError, /disposed/);
-        }
+    const kinds = matrices.flatMap((matrix) =>
+      [false, true].flatMap((general) => [false, true].map((single) => ({ matrix, general, single }))),
+    );
+    for (const { matrix, general, single } of kinds) {
+      for (const point of [randomPoint(shapes[0]), randomPoint(shapes[4]), ...cases.map(pointOf)]) {
+        const { network, samples } = point;
+        const bytes = DeviceChainFactor.estimateBytes(network, samples, matrix, general, single);
+        const exact = createHostDevice({ memoryLimit: bytes });
+        const f = new DeviceChainFactor(exact, point, matrix, general, single);
+        expect(exact.memory().bytes).to.equal(bytes);
+        f.factor(0.5);
+        const P = network.parameterCount;
+        f.solve(randomVector(P), new Float64Array(P), 1);
+        // No memory for a second right-hand side: one after the other.
+        const [x, y] = [new Float64Array(2 * P), new Float64Array(2 * P)];
+        f.solve(randomVector(2 * P), x, 2);
+        const roomy = createHostDevice();
+        const other = new DeviceChainFactor(roomy, point, matrix, general, single);
+        other.factor(0.5);
+        other.solve(randomVector(2 * P), y, 2);
+        expect(relativeError(x, y)).to.be.below(single ? 1e-2 : 1e-9);
+        expect(exact.memory().bytes).to.equal(bytes);
+        f.dispose();
+        f.dispose();
+        other.dispose();
+        expect(exact.memory().buffers + roomy.memory().buffers).to.equal(0);
+        expect(() => f.factor(1)).to.throw(DeepHessianError, /disposed/);
+        expect(() => f.solve(x, y, 1)).to.throw(DeepHessianError, /disposed/);
       }
     }
     const point = pointOf(cases[0]);
-    const bytes = DeviceAffineFactor.estimateBytes(point.network, point.samples, 'hessian');
+    const bytes = DeviceChainFactor.estimateBytes(point.network, point.samples, 'hessian', false);
     const { device, counters } = instrument(createHostDevice({ memoryLimit: bytes - 1 }));
     expect(() => factor(point, { damping: 1, method: 'affine', device }))
       .to.throw(DeepHessianError, /needs .* is free; use fewer samples or the CPU/)
       .that.deep.includes({ code: 'out-of-memory', details: { bytes, free: bytes - 1 } });
     expect(counters.calls.allocate ?? 0).to.equal(0);
     const small = createHostDevice({ memoryLimit: bytes - 1 });
-    expect(() => new DeviceAffineFactor(small, point, 'hessian')).to.throw(DeepHessianError, /allocate: needs/);
+    expect(() => new DeviceChainFactor(small, point, 'hessian', false)).to.throw(DeepHessianError, /allocate: needs/);
     expect(small.memory().buffers).to.equal(0);
   });
 
@@ -283,7 +320,7 @@ describe('the recursion over affine layers on a device', () => {
     const network = new Network({ inputs: 2, loss: 'mse', layers: [dense(40), dense(40), dense(2, identity)] });
     const { device, counters } = instrument(createHostDevice());
     const point = { network, samples: 2000 } as unknown as Linearization;
-    expect(() => new DeviceAffineFactor(device, point, 'hessian'))
+    expect(() => new DeviceChainFactor(device, point, 'hessian', false))
       .to.throw(
         DeepHessianError,
         /needs a matrix of 6400000000 numbers, but an operation of a device counts to 2147483647/,
@@ -297,7 +334,7 @@ describe('the recursion over affine layers on a device', () => {
       const point = randomPoint(shapes[4]);
       const P = point.network.parameterCount;
       const { device, counters } = instrument(createHostDevice());
-      const f = new DeviceAffineFactor(device, point, matrix);
+      const f = new DeviceChainFactor(device, point, matrix, false);
       const held = counters.bytes;
       const controls = point.network.layers.reduce(
         (sum, { units, inputs }) => sum + units * Math.min(12, inputs + 1),
@@ -327,17 +364,22 @@ describe('the recursion over affine layers on a device', () => {
 
   it('the work model counts calls and transfers as they are', () => {
     for (const item of cases) {
-      for (const matrix of matrices) {
+      for (const [matrix, general] of [
+        ['hessian', false],
+        ['gauss-newton', false],
+        ['hessian', true],
+      ] as const) {
         const point = pointOf(item);
         const { network, samples } = point;
         const { device, counters } = instrument(createHostDevice());
-        const f = new DeviceAffineFactor(device, point, matrix);
+        const f = new DeviceChainFactor(device, point, matrix, general);
         f.factor(-0.1);
         const P = network.parameterCount;
         f.solve(randomVector(P), new Float64Array(P), 1);
         f.dispose();
-        const estimate = estimateCosts(network, samples, matrix).find(({ method }) => method === 'affine')!;
-        const work = affineWork(network, samples, matrix, estimate);
+        const name = general ? 'block' : 'affine';
+        const estimate = estimateCosts(network, samples, matrix).find(({ method }) => method === name)!;
+        const work = chainWork(network, samples, matrix, estimate);
         expect(work.calls / counters.total, item.name).to.be.within(0.6, 2.5);
         const travelled = counters.uploaded + counters.downloaded;
         expect(work.transferred, item.name).to.be.within(0.9 * travelled, 3 * travelled);
@@ -363,7 +405,11 @@ describe('the recursion over affine layers on a device', () => {
 
   describe('whatever fails', () => {
     for (const matrix of matrices) {
-      for (const item of [cases[1], cases[4]]) {
+      for (const item of [
+        cases[1],
+        cases[4],
+        cases.find(({ name }) => name === 'custom layers among built-in ones')!,
+      ]) {
         it(`${item.name}, ${matrix}: an error at any call is the one that is seen, and nothing stays allocated`, () => {
           const point = pointOf(item);
           const P = point.network.parameterCount;
