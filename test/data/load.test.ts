@@ -91,6 +91,35 @@ describe('loadDataset', () => {
     await expectFailure(loadDataset(pair), 'bad-file', /targets of shape \[4, K\].*\[3\]/);
   });
 
+  it('a limit leaves sorted tables and arrays their classes, in their order; the seed draws', async () => {
+    const rows = Array.from({ length: 90 }, (_, n) => ({ x: n, name: ['a', 'b', 'c'][Math.floor(n / 30)] }));
+    const file = folder.path('sorted.csv');
+    writeFileSync(file, rows.map(({ x, name }) => `${x},${name}\n`).join(''));
+    const archive = folder.path('sorted.npz');
+    await writeNpz(archive, {
+      x_train: { data: Float64Array.from(rows, ({ x }) => x), shape: [90, 1] },
+      y_train: Int32Array.from(rows, ({ x }) => Math.floor(x / 30)),
+    });
+    for (const source of [
+      { data: 'csv', file, testFile: file },
+      { data: 'npy', file: archive },
+    ] as const) {
+      const load = (seed: number, limit = 30): ReturnType<typeof loadDataset> =>
+        loadDataset({ ...source, limit, seed, standardise: 'none' });
+      const { train, test } = await load(1);
+      const inputs = [...train.inputs];
+      expect([train.samples, train.classes?.length]).to.deep.equal([30, 3]);
+      expect(inputs).to.deep.equal([...new Set(inputs)].sort((a, b) => a - b));
+      expect([...(train.labels ?? [])]).to.deep.equal(inputs.map((x) => Math.floor(x / 30)));
+      expect(new Set(train.labels)).to.have.property('size', 3);
+      if (test !== null) expect([...test.inputs]).to.deep.equal(inputs);
+      expect([...(await load(1)).train.inputs]).to.deep.equal(inputs);
+      expect([...(await load(2)).train.inputs]).to.not.deep.equal(inputs);
+      expect((await load(1, 200)).train.samples).to.equal(90);
+      await expectMisuse(load(1, 0), RangeError, /integer >= 1 for limit, received 0/);
+    }
+  });
+
   it('reads real folders', async function () {
     const cifar10 = sharedPath(this, 'data/cifar10');
     const { train, test } = await loadDataset({ data: 'cifar10', dataDir: cifar10, imageSize: 16, limit: 64 });

@@ -41,7 +41,7 @@ export function checkFits(what: string, bytes: number): void {
   throw new DeepHessianError(
     'out-of-memory',
     `${what} needs ${gigabytes(bytes)} of memory, ${gigabytes(available)} are available; ` +
-      'take fewer samples (limit) or smaller images',
+      'take fewer samples or smaller images',
     { bytes, available },
   );
 }

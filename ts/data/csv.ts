@@ -49,7 +49,7 @@ export interface CsvOptions {
   missingValues?: readonly string[];
   /** Most categories of one column. Default 1000. */
   maxCategories?: number;
-  /** At most this many rows. Default: all. */
+  /** At most this many rows, the first ones. Default: all. */
   limit?: number;
   /** Bound on the size after unpacking, in bytes. Default 4 GiB. */
   maxBytes?: number;

@@ -2,11 +2,12 @@
  * One door to all data: a name and options to training and test set.
  */
 import { stat } from 'node:fs/promises';
-import { checkFinite, checkOneOf, failRange, failType } from '../checks.js';
+import { checkFinite, checkInteger, checkOneOf, failRange, failType } from '../checks.js';
 import { DeepHessianError } from '../errors.js';
+import { Random } from '../random.js';
 import { readCifar10 } from './cifar10.js';
 import { readCsv, type CsvOptions, type CsvSchema } from './csv.js';
-import { split, take, type Dataset } from './dataset.js';
+import { split, subset, type Dataset } from './dataset.js';
 import { friedman, sinc, spirals, teacher } from './generated.js';
 import { readMnist } from './idx.js';
 import { readImageFolders, type BrokenImage, type ImageFolderOptions } from './image-folder.js';
@@ -51,7 +52,11 @@ export interface LoadOptions {
   grey?: boolean;
   /** Images: {@link ImageOptions.normalise}. Default 'unit'. */
   normalise?: ImageOptions['normalise'];
-  /** At most this many samples of each set (the first ones). Default: all. */
+  /**
+   * At most this many samples of each set. Of generated data, `csv` and `npy`, whose order may mean something, drawn by the seed, in
+   * their order; of `images` spread evenly over the sorted files; of `cifar10` and `mnist`, which are shuffled, the first ones.
+   * Default: all.
+   */
   limit?: number;
   /** Generated data: points. Default: that of the generator. */
   points?: number;
@@ -61,7 +66,7 @@ export interface LoadOptions {
   turns?: number;
   /** Teacher network: inputs, hidden widths, outputs. */
   widths?: readonly number[];
-  /** Seed of generated data and of the split. Default 0. */
+  /** Seed of generated data, of the choice under `limit` and of the split. Default 0. */
   seed?: number;
   /** CSV: how to read it. */
   csv?: Omit<CsvOptions, 'schema' | 'limit'>;
@@ -111,17 +116,23 @@ export async function loadDataset(options: LoadOptions): Promise<LoadedData> {
   if (options.standardise !== undefined) {
     checkOneOf(operation, 'standardise', options.standardise, ['none', 'inputs', 'all'] as const);
   }
+  const { limit, seed = 0 } = options;
+  if (limit !== undefined) checkInteger(operation, 'limit', limit, 1);
   const testFraction = options.testFraction ?? 0;
   checkFinite(operation, 'testFraction', testFraction);
   if (testFraction < 0) failRange(operation, 'testFraction', 'a number >= 0', testFraction);
   const loaded = await read(options);
   let { train, test } = loaded;
+  if (limit !== undefined && !isFolder(data)) {
+    train = choose(train, limit, seed);
+    test &&= choose(test, limit, seed);
+  }
   const rest = { schema: loaded.schema ?? null, channels: loaded.channels ?? null, broken: loaded.broken ?? [] };
   if (test && testFraction > 0) {
     failRange(operation, 'testFraction (--validation)', 'nothing for data with a test set of their own', testFraction);
   }
   if (!test && testFraction > 0) {
-    const parts = split(train, { validation: testFraction, seed: options.seed ?? 0 });
+    const parts = split(train, { validation: testFraction, seed });
     train = parts.train;
     test = parts.validation;
   }
@@ -129,6 +140,13 @@ export async function loadDataset(options: LoadOptions): Promise<LoadedData> {
   if (how === 'none') return { train, test, standardisation: null, ...rest };
   const done = standardise(train, test, how === 'all');
   return { train: done.train, test: done.test, standardisation: { inputs: done.inputs, values: done.values }, ...rest };
+}
+
+/** `count` rows drawn without replacement, in their order. A table may be sorted, by its classes for one. */
+function choose(dataset: Dataset, count: number, seed: number): Dataset {
+  if (count >= dataset.samples) return dataset;
+  const rows = new Random(seed).shuffle(Int32Array.from({ length: dataset.samples }, (_, n) => n));
+  return subset(dataset, rows.subarray(0, count).sort());
 }
 
 const isFile = (data: DataName): boolean => (fileNames as readonly string[]).includes(data);
@@ -158,7 +176,7 @@ async function read(options: LoadOptions): Promise<Read> {
   if (isFolder(data)) return readFolder(options);
   if (data === 'npy') return readNpyFiles(options);
   if (isFile(data)) return readFile(options);
-  const { seed = 0, points, noise, turns, widths, limit } = options;
+  const { seed = 0, points, noise, turns, widths } = options;
   const size = { seed, ...(points === undefined ? {} : { points }), ...(noise === undefined ? {} : { noise }) };
   let train: Dataset;
   switch (data) {
@@ -177,7 +195,6 @@ async function read(options: LoadOptions): Promise<Read> {
     default:
       train = friedman(Number(data.slice(-1)) as 1 | 2 | 3, size);
   }
-  if (limit !== undefined) train = take(train, limit);
   return { train, test: null };
 }
 
@@ -209,19 +226,18 @@ async function dataFolder({ data, dataDir }: LoadOptions): Promise<string> {
 }
 
 async function readNpyFiles(options: LoadOptions): Promise<Read> {
-  const { file, limit, npy = {} } = options;
+  const { file, npy = {} } = options;
   if (file !== undefined && options.dataDir !== undefined) {
     failRange(operation, 'dataDir', 'nothing beside file', options.dataDir);
   }
   const path = file ?? (await dataFolder(options));
-  return readNpyDataset(path, { ...npy, ...(limit === undefined ? {} : { limit }) });
+  return readNpyDataset(path, npy);
 }
 
 async function readFile(options: LoadOptions): Promise<Read> {
-  const { data, file, testFile, limit, csv = {} } = options;
+  const { data, file, testFile, csv = {} } = options;
   if (typeof file !== 'string' || file === '') failType(operation, 'file', `the ${data} file`, file);
-  const bound = limit === undefined ? {} : { limit };
-  const { dataset, schema } = await readCsv(file, { ...csv, ...bound });
+  const { dataset, schema } = await readCsv(file, csv);
   const { missing, missingValues, comment, maxBytes } = csv;
   const again = {
     ...(missing === undefined ? {} : { missing }),
@@ -229,6 +245,6 @@ async function readFile(options: LoadOptions): Promise<Read> {
     ...(comment === undefined ? {} : { comment }),
     ...(maxBytes === undefined ? {} : { maxBytes }),
   };
-  const test = testFile === undefined ? null : (await readCsv(testFile, { ...again, ...bound, schema })).dataset;
+  const test = testFile === undefined ? null : (await readCsv(testFile, { ...again, schema })).dataset;
   return { train: dataset, test, schema };
 }

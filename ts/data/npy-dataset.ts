@@ -21,7 +21,7 @@ export interface NpyDatasetOptions {
   names?: { inputs?: string; targets?: string; testInputs?: string; testTargets?: string };
   /** 'auto' (default): classification for targets of an integer or boolean type in one column, else regression. */
   task?: 'auto' | 'classification' | 'regression';
-  /** At most this many samples of each set. Default: all. */
+  /** At most this many samples of each set, the first ones. Default: all. */
   limit?: number;
 }
 

@@ -115,7 +115,13 @@ export const runOptions: readonly RunOption[] = [
     minimum: 0,
     data: generatedNames,
   }),
-  option('Data', 'limit', 'integer', 'use at most this many samples of each set (default: all)', { minimum: 1 }),
+  option(
+    'Data',
+    'limit',
+    'integer',
+    'use at most this many samples of each set: drawn by the seed; of image folders, spread over the files; of cifar10 and mnist, which are shuffled, the first (default: all)',
+    { minimum: 1 },
+  ),
   option(
     'Data',
     'image-size',
