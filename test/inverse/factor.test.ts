@@ -312,6 +312,53 @@ describe('factor: hard and hostile input', () => {
     expect(() => f.solve(bad)).to.throw(RangeError, /rhs\[3\]/);
     f.dispose();
     expect(() => f.solve(new Float64Array(P))).to.throw(DeepHessianError, /disposed/);
+    expect(() => f.certify()).to.throw(DeepHessianError, /certify: the factor has been disposed/);
+  });
+
+  it('says that a point is out of range instead of calling its matrix singular', () => {
+    const layers = [1, 2].map(() => ({ type: 'dense', units: 2, activation: 'identity' }) as const);
+    const network = new Network({ inputs: 2, loss: 'mse', layers });
+    const params = new Float64Array(network.parameterCount).fill(1e200);
+    const beyond = network.linearize(params, { inputs: Float64Array.of(1, 2), targets: Float64Array.of(0, 1) });
+    for (const matrix of matrices) {
+      expect(() => factor(beyond, { matrix, damping: 1 }))
+        .to.throw(DeepHessianError, /the loss at the point is (Infinity|NaN) and its gradient not finite/)
+        .with.property('code', 'diverged');
+    }
+  });
+
+  it('a damping that overflows what it divides is solved by a fallback or refused, never an argument error', () => {
+    const few = randomPoint(shapes[0]);
+    for (const method of methods) {
+      for (const damping of [5e-324, 1e-300, 1e-160]) {
+        const f = factor(few, { matrix: 'gauss-newton', damping, method, onFailure: 'return' });
+        const { x, residual, status } = f.solve(few.gradient);
+        expect(x.every(Number.isFinite)).to.equal(true);
+        expect(status).to.be.oneOf(['converged', 'singular', 'stalled']);
+        if (status === 'converged') expect(residual).to.be.at.most(1e-10);
+        // N = 1: G has a null space, whose eigenvalues are the damping, far below rounding.
+        expect(() => f.inertia)
+          .to.throw(DeepHessianError)
+          .with.property('code', 'inertia-untrusted');
+      }
+    }
+  });
+
+  it('a log-determinant is not taken from a factor whose signs alone are certain', () => {
+    let doubtful = 0;
+    for (let seed = 1; seed <= 60; seed++) {
+      const at = randomPoint(shapes[seed % shapes.length], seed);
+      const w = eigenvalues(at.denseHessian(), at.network.parameterCount);
+      for (const method of ['affine', 'block'] as const) {
+        const f = factor(at, { damping: 1e-7, method });
+        const { trusted, perturbation } = f.certify();
+        if (!trusted) continue;
+        if (perturbation > 1e-4) doubtful++;
+        // The dense twin: u |H| / eps = 1e-16 * 10 / 1e-7 for each eigenvalue near zero, with room for a hundred of them.
+        expect(Math.abs(f.logAbsDet - logAbsDet(w, 1e-7)), `seed ${seed}, ${method}`).to.be.below(2e-6);
+      }
+    }
+    expect(doubtful).to.be.greaterThan(5);
   });
 
   it('says with numbers that a job does not fit', () => {

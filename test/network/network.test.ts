@@ -342,6 +342,13 @@ describe('initialisation', () => {
     expect(new Set(signs).size).to.equal(2);
   });
 
+  it('says with numbers that parameters cannot be allocated', () => {
+    const network = new Network({ inputs: 1e6, loss: 'mse', layers: [dense(1e6)] });
+    expect(() => network.initialize({ seed: 1 }))
+      .to.throw(DeepHessianError, /initialize: 1000001000000 parameters take 8000.01 GB/)
+      .with.property('code', 'out-of-memory');
+  });
+
   it('xavier, he and normal have their stated spread', () => {
     const inputs = 300;
     const units = 100;

@@ -77,6 +77,8 @@ const methodNames: readonly (Method | 'auto')[] = ['auto', 'block', 'affine', 's
 
 /** Largest order for which the dense route serves as a last resort inside a solve. */
 const denseFallbackOrder = 3000;
+/** Perturbation of a factor from which a dense one gives the log-determinant. */
+const logPerturbation = 1e-6;
 
 /** A factorization of M + eps I at one point. Made by {@link factor}. */
 export class Factor {
@@ -102,7 +104,7 @@ export class Factor {
   private eps = 0;
   private regular = true;
   private disposed = false;
-  private trust: { trusted: boolean; reason: string; nearest: number } | null = null;
+  private trust: ReturnType<Factor['certify']> | null = null;
   private fallback: DenseFactor | null = null;
   private readonly residualVector: Float64Array;
   private readonly correction: Float64Array;
@@ -122,6 +124,12 @@ export class Factor {
       memoryLimit,
     };
     const { network, samples } = point;
+    // Where the derivatives have overflowed, a singular pivot would be no explanation.
+    const overflow = firstNonFinite(point.gradient);
+    if (overflow >= 0) {
+      const message = `factor: the loss at the point is ${point.loss} and its gradient not finite (entry ${overflow})`;
+      throw new DeepHessianError('diverged', message, { loss: point.loss });
+    }
     if (method === 'auto') {
       // A shift of either sign rules out the sample-space form, which rests on M + eps I > 0.
       const choice = chooseMethod(network, samples, matrix, memoryLimit, shifted ? ['sample-space'] : []);
@@ -242,24 +250,36 @@ export class Factor {
     return { positive, negative, zero };
   }
 
-  /** log|det(M + eps I)|; -Infinity when exactly singular. @throws as {@link inertia} */
+  /**
+   * log|det(M + eps I)|. Its error is a small multiple of the perturbation that {@link certify} names, which grows as eps falls
+   * below |M|. Above 1e-6 (float64) a dense factor decides where it fits, up to 3,000 parameters.
+   *
+   * @throws as {@link inertia}
+   */
   get logAbsDet(): number {
     this.live('logAbsDet');
-    if (!this.certify().trusted) {
-      const dense = this.denseFallback();
-      if (dense === null || !denseTrusted(dense)) {
-        throw new DeepHessianError('inertia-untrusted', `logAbsDet: ${this.certify().reason}`, { damping: this.eps });
-      }
-      return dense.totals.logAbsDet;
-    }
-    return this.regular ? this.raw.totals.logAbsDet : -Infinity;
+    const { trusted, reason, perturbation } = this.certify();
+    if (trusted && (perturbation < logPerturbation || this.precision === 'mixed')) return this.raw.totals.logAbsDet;
+    const dense = this.denseFallback();
+    if (dense !== null && denseTrusted(dense)) return dense.totals.logAbsDet;
+    if (!trusted) throw new DeepHessianError('inertia-untrusted', `logAbsDet: ${reason}`, { damping: this.eps });
+    return this.raw.totals.logAbsDet;
   }
 
-  /** Whether inertia and log-determinant of this factor can be trusted, why not, and the eigenvalue found nearest to zero. */
-  certify(): { trusted: boolean; reason: string; nearest: number } {
+  /**
+   * Whether the signs of this factor's pivots can be trusted, and why (not): `nearest` is the eigenvalue found nearest to zero,
+   * `perturbation` the rounding in the factor relative to it. Signs are trusted below 0.1.
+   */
+  certify(): { trusted: boolean; reason: string; nearest: number; perturbation: number } {
+    this.live('certify');
     if (this.trust !== null) return this.trust;
     if (!this.regular) {
-      return (this.trust = { trusted: false, reason: 'a pivot block is exactly singular', nearest: 0 });
+      return (this.trust = {
+        trusted: false,
+        reason: 'a pivot block is exactly singular',
+        nearest: 0,
+        perturbation: Infinity,
+      });
     }
     // The computed factor is that of M + eps I + E. Its pivot signs are those of M + eps I if |E| is below the
     // eigenvalue nearest to zero. Inverse iteration on the factor finds that eigenvector v, and the residual of
@@ -297,7 +317,7 @@ export class Factor {
     const reason = trusted
       ? `rounding in the factor is ${ratio.toExponential(1)} of the eigenvalue nearest to zero`
       : `rounding in the factor is ${ratio.toExponential(1)} of the eigenvalue nearest to zero (about ${nearest.toExponential(1)}), so the signs of the pivots are not certain`;
-    return (this.trust = { trusted, reason, nearest });
+    return (this.trust = { trusted, reason, nearest, perturbation: ratio });
   }
 
   /** out := (M + eps I) x by the exact product. */
@@ -526,7 +546,8 @@ function checkOptions(operation: string, point: unknown, options: unknown): asse
  *
  * @param point from `network.linearize(params, batch)`
  * @param options `damping` (eps > 0) is required; see {@link FactorOptions}
- * @throws TypeError, RangeError for misuse; DeepHessianError 'out-of-memory' with the figures before anything is allocated
+ * @throws TypeError, RangeError for misuse; DeepHessianError 'out-of-memory' with the figures before anything is allocated,
+ *   'diverged' at a point whose gradient is not finite
  *
  * @example
  * const f = factor(point, { matrix: 'hessian', damping: 0.1 });

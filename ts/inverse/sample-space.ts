@@ -21,6 +21,7 @@
  *
  * When P < N K the same rows are multiplied out the other way, B^T B, P x P.
  */
+import { firstNonFinite } from '../checks.js';
 import type { AffinePoint, Linearization } from '../derivatives/index.js';
 import { DeepHessianError } from '../errors.js';
 import { kernels, Lower, No, Yes } from '../native/index.js';
@@ -287,8 +288,17 @@ export class SampleSpaceFactor implements RawFactor {
     for (let c = 0; c < m; c++) {
       for (let i = 0; i < P; i++) column[i] = g[c * P + i];
       this.divide(column);
-      this.applyRows(column, this.rowVector);
-      kernels.potrs(Lower, order, 1, gx.matrix, 0, order, this.rowVector, 0, order);
+      let finite = firstNonFinite(column) < 0;
+      if (finite) {
+        this.applyRows(column, this.rowVector);
+        kernels.potrs(Lower, order, 1, gx.matrix, 0, order, this.rowVector, 0, order);
+        finite = firstNonFinite(this.rowVector) < 0;
+      }
+      // A division by next to nothing overflows: no solution, which the caller sees, instead of a refusal by the products.
+      if (!finite) {
+        x.fill(NaN, c * P, (c + 1) * P);
+        continue;
+      }
       this.applyRowsTransposed(this.rowVector, back);
       // With a uniform shift eps I + B B^T has absorbed the second division.
       if (!this.uniform) this.divide(back);

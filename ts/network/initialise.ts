@@ -19,6 +19,7 @@ import {
   checkPositive,
   checkVector,
 } from '../checks.js';
+import { DeepHessianError } from '../errors.js';
 import { kernels } from '../native/index.js';
 import { Random } from '../random.js';
 import type { AffineLayer, CustomLayer, Layer } from './layers.js';
@@ -40,6 +41,17 @@ export interface InitialiseOptions {
   biasScale?: number;
 }
 
+/** Networks may be larger than what an array or the memory holds, to be estimated; their parameters may not. */
+function allocate(operation: string, parameterCount: number): Float64Array {
+  try {
+    return new Float64Array(parameterCount);
+  } catch (cause) {
+    const gigabytes = (8e-9 * parameterCount).toFixed(2);
+    const message = `${operation}: ${parameterCount} parameters take ${gigabytes} GB, which cannot be allocated`;
+    throw new DeepHessianError('out-of-memory', message, { bytes: 8 * parameterCount }, { cause });
+  }
+}
+
 /** Fills a new parameter vector of `parameterCount` entries. */
 export function initialiseParameters(
   operation: string,
@@ -55,7 +67,7 @@ export function initialiseParameters(
   checkPositive(operation, 'gain', gain);
   checkNonNegative(operation, 'biasScale', biasScale);
   const random = new Random(seed);
-  const params = new Float64Array(parameterCount);
+  const params = allocate(operation, parameterCount);
   for (const layer of layers) {
     if (layer.kind === 'custom') {
       customParameters(operation, layer, random, params);
