@@ -112,6 +112,38 @@ describe('jobs under hostile use', function () {
     expect(before.counters).to.deep.include({ step: 3 });
   });
 
+  it('a folder in which a job is training is refused to every other one, until that job has left', async () => {
+    const first = make('shared', { steps: 100_000 }).start();
+    await until(() => first.latest !== null);
+    // The same folder by another path.
+    const second = new TrainingJob(
+      { ...small, steps: 100_000 },
+      { folder: join(folder('shared'), '..', 'shared'), resume: true, scheduler },
+    );
+    for (let round = 0; round < 2; round++) {
+      expect(((await rejection(second.result())) as DeepHessianError).message).to.match(/another job .* is training/);
+      expect((second.error as DeepHessianError).code).to.equal('io');
+      second.resume();
+    }
+    await rejection(second.result());
+    await first.pause();
+    const steps = first.latest!.step;
+    second.resume();
+    await until(() => second.latest !== null && second.latest.step > steps);
+    // Now it is the other one's.
+    expect((await rejection(first.resume().result())).message).to.match(/another job .* is training/);
+    await second.abort();
+    const records = readFileSync(join(folder('shared'), 'metrics.jsonl'), 'utf8')
+      .trim()
+      .split('\n');
+    const taken = records
+      .map((line) => JSON.parse(line) as TrainEvent)
+      .filter(({ type }) => type === 'step')
+      .map(({ step }) => step);
+    expect(taken).to.deep.equal(Array.from(taken, (_, i) => i + 1));
+    idle();
+  });
+
   it('a listener that throws when the job begins fails that job and no other', async () => {
     const job = make('throws', { steps: 5 });
     job.on('state', (state) => {

@@ -11,7 +11,7 @@
  */
 import { EventEmitter } from 'node:events';
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import {
   checkBoolean,
   checkFinite,
@@ -22,6 +22,7 @@ import {
   checkPositive,
   failType,
 } from '../checks.js';
+import { DeepHessianError } from '../errors.js';
 import { resolveSettings, type Settings } from '../train/config.js';
 import type { EndRecord, EvaluationRecord, StepRecord, TrainEvent } from '../train/trainer.js';
 import { EventQueue, type WhenFull } from './event-queue.js';
@@ -38,7 +39,10 @@ export type JobState = 'new' | 'queued' | 'running' | 'paused' | 'finished' | 'a
 export interface TrainingJobOptions {
   /** Run folder; default: a new one under runs/. */
   folder?: string;
-  /** Go on from the folder's checkpoint where it has one, default false: a folder that holds a run is then refused. */
+  /**
+   * Go on from the folder's checkpoint where it has one, default false: a folder that holds a run is then refused. A job fails
+   * with 'io' while another one of the process is training in its folder.
+   */
   resume?: boolean;
   /** Jobs of higher priority start earlier; equal ones in the order of `start`. Default 0. */
   priority?: number;
@@ -81,6 +85,9 @@ interface JobEvents {
 
 /** Records under way between thread and job before the thread waits. */
 const window = 32;
+
+/** Run folders in which a job of this process is training. */
+const occupied = new Set<string>();
 
 let count = 0;
 
@@ -310,12 +317,22 @@ export class TrainingJob extends EventEmitter<JobEvents> implements AsyncIterabl
     this.stay = new Promise((resolve) => {
       leave = resolve;
     });
-    if (!this.resumes) this.vacant = !existsSync(join(this.folder, 'config.json'));
     const task: TrainingTask = { settings: this.config, folder: this.folder, resume: this.resumes, window };
+    const place = resolve(this.folder);
     let failure: Error | null = null;
     let end: EndRecord | null = null;
+    let claimed = false;
     try {
       this.become('running');
+      // Two threads that write the records of one folder would mix them, and each would end in the other's checkpoint.
+      if (occupied.has(place)) {
+        throw new DeepHessianError('io', `${this.folder}: another job of this process is training in the folder`, {
+          path: this.folder,
+        });
+      }
+      occupied.add(place);
+      claimed = true;
+      if (!this.resumes) this.vacant = !existsSync(join(this.folder, 'config.json'));
       const running = pool.start('runTraining', task);
       this.task = running;
       // Who heard of the new state may have asked for a stop already.
@@ -344,6 +361,7 @@ export class TrainingJob extends EventEmitter<JobEvents> implements AsyncIterabl
       failure ??= error as Error;
     } finally {
       this.task = null;
+      if (claimed) occupied.delete(place);
     }
     try {
       this.settle(failure, end);
