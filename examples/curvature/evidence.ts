@@ -22,7 +22,7 @@ import { dataFolder, minimise } from './digits.js';
 
 const quick = optionalWord(['quick']) === 'quick';
 
-function model(inputs: number, l2: number | Float64Array): Network {
+function model(inputs: number, l2: number): Network {
   return new Network({
     inputs,
     loss: 'mse',
@@ -77,7 +77,7 @@ async function study(name: string, inputs: number[], target: number): Promise<vo
     const { posterior, logEvidences } = tuneEvidence(point, {
       rounds: quick ? 2 : 8,
       retrain: (network, params) => {
-        params.set(minimise(model(width, network.l2), params, batch, 1e-6, 5).params);
+        params.set(minimise(network, params, batch, 1e-6, 5).params);
       },
     });
     const record = (pool: Pool, of: LaplacePosterior, epistemic: boolean): void => {

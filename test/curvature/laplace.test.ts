@@ -196,26 +196,16 @@ describe('laplace: networks', () => {
     this.timeout(20000);
     const { network, params, data } = problem({ kind: 'mse', samples: 24, l2: 0.05, seed: 3 });
     const batch = network.batch(data);
-    const train = (l2: Float64Array, x: Float64Array): void => {
-      const other = new Network({
-        inputs: 3,
-        loss: 'mse',
-        l2,
-        layers: [
-          { type: 'dense', units: 4, activation: 'tanh' },
-          { type: 'residual', units: 4, activation: 'tanh' },
-          { type: 'dense', units: 3, activation: 'identity' },
-        ],
-      });
+    const train = (other: Network, x: Float64Array): void => {
       const newton = createNewton(other);
       for (let step = 0; step < 60; step++) newton.step(x, batch);
     };
-    train(network.l2, params);
+    train(network, params);
     const start = network.linearize(params, batch);
     const rounds: number[] = [];
     const { posterior, logEvidences } = tuneEvidence(start, {
       rounds: 6,
-      retrain: (other, x) => train(other.l2, x),
+      retrain: train,
       onRound: (round) => {
         rounds.push(round);
       },

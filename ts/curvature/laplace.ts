@@ -17,11 +17,11 @@
  * All of it comes from one exact factor: log-determinant, blocks of the inverse, solves. Nothing is diagonal or Kronecker-factored.
  */
 import { checkInteger, checkKeys, checkOneOf, checkPositive, failRange, failType } from '../checks.js';
-import { Linearization } from '../derivatives/index.js';
+import { Linearization, Network } from '../derivatives/index.js';
 import { DeepHessianError } from '../errors.js';
 import { factor as factorDamped, factorShifted, type Factor, type MatrixKind, type Method } from '../inverse/index.js';
 import { kernels } from '../native/index.js';
-import { type LayerSpec, NetworkModel } from '../network/index.js';
+import type { LayerSpec, NetworkModel } from '../network/index.js';
 import { checkInputs } from '../network/batch.js';
 import { sigmoid } from '../network/losses.js';
 import { checkPoint } from './operators.js';
@@ -244,7 +244,7 @@ export class LaplacePosterior {
  *
  * @param point the training set at its minimum
  * @throws RangeError without any prior (L2 or `priorPrecision`); DeepHessianError 'not-positive-definite' with matrix 'hessian' away
- *   from a minimum
+ *   from a minimum, 'unsupported' for a batch with sample weights, which have no likelihood
  *
  * @example
  * const posterior = laplace(point);
@@ -271,7 +271,7 @@ export interface EvidenceOptions extends LaplaceOptions {
    * Trains `params` further under the network's new L2, in place, before the next round (the approximation supposes a minimum).
    * Default: the parameters stay where they are.
    */
-  retrain?: (network: NetworkModel, params: Float64Array) => void;
+  retrain?: (network: Network, params: Float64Array) => void;
   /** called after every round; returning false ends the search there */
   onRound?: (round: number, posterior: LaplacePosterior) => boolean | void;
 }
@@ -321,7 +321,7 @@ export function tuneEvidence(
 }
 
 /** The same network with other L2 coefficients. */
-export function withL2(network: NetworkModel, l2: Float64Array): NetworkModel {
+export function withL2(network: NetworkModel, l2: Float64Array): Network {
   const layers: LayerSpec[] = network.layers.map((layer) =>
     layer.kind === 'custom'
       ? { type: 'custom', layer: layer.layer }
@@ -332,7 +332,7 @@ export function withL2(network: NetworkModel, l2: Float64Array): NetworkModel {
           bias: layer.bias,
         },
   );
-  return new NetworkModel({ inputs: network.inputs, loss: network.loss, layers, l2 });
+  return new Network({ inputs: network.inputs, loss: network.loss, layers, l2 });
 }
 
 function precisions(given: LaplaceOptions['priorPrecision'], network: NetworkModel, scale: number): Float64Array {
