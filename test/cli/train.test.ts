@@ -1,5 +1,15 @@
 import { spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
@@ -83,6 +93,37 @@ describe('deep-hessian train', () => {
     expect(changed.err).to.match(
       /warning: the training data are not those of the checkpoint \(20 x 2, .*; then 20 x 2, /,
     );
+  });
+
+  it('finds data that were named from another directory, there or, where they are no more, from this one', async () => {
+    const [first, second] = ['here', 'there'].map((name) => join(folder.path(), name));
+    for (const path of [first, second]) mkdirSync(path);
+    const table = Array.from({ length: 20 }, (_, i) => `${i / 7},${(i * i) % 11},${i}\n`).join('');
+    writeFileSync(join(first, 'table.csv'), table);
+    const before = process.cwd();
+    try {
+      process.chdir(first);
+      const start = ['--data', 'csv', '--file', 'table.csv', '--num-layers', '2', '--hidden-dim', '4', '--steps', '3'];
+      expect((await commandLine('train', ...start, '--out', 'run')).code).to.equal(0);
+      const fileOf = (path: string): unknown =>
+        (JSON.parse(readFileSync(join(path, 'config.json'), 'utf8')) as Record<string, unknown>).file;
+      cpSync('run', join(second, 'run'), { recursive: true });
+      process.chdir(second);
+      const run = join('..', 'here', 'run');
+      const analysis = ['--parts', 'critical', '--quiet', '--out', 'analysis'];
+      const analyzed = await commandLine('analyze', run, ...analysis);
+      expect(analyzed.code, analyzed.err).to.equal(0);
+      const there = await commandLine('train', '--resume', run, '--steps', '6');
+      expect([there.code, there.err.includes('warning')], there.err).to.deep.equal([0, false]);
+      expect(fileOf(run)).to.equal(join(realpathSync(first), 'table.csv'));
+      // A tree that was moved as a whole.
+      renameSync(join(first, 'table.csv'), join(second, 'table.csv'));
+      const moved = await commandLine('train', '--resume', 'run', '--steps', '6');
+      expect([moved.code, moved.err.includes('warning')], moved.err).to.deep.equal([0, false]);
+      expect(fileOf('run')).to.equal('table.csv');
+    } finally {
+      process.chdir(before);
+    }
   });
 
   it('lets the command line win over the configuration file', async () => {

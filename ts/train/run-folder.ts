@@ -12,7 +12,7 @@
  * later than the last checkpoint; `resumeMetrics` takes both away.
  */
 import { appendFileSync, existsSync, readdirSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { DeepHessianError } from '../errors.js';
 import { ioError, makeFolder, removeLeftovers, writeFileAtomic, writeFileAtomicSync } from '../data/atomic.js';
 import { checkRegular, readTextSync } from '../data/regular-file.js';
@@ -182,7 +182,7 @@ export function readMetrics(path: string): (StepRecord | EvaluationRecord | EndR
 /**
  * The checkpoint that `--resume` means: a checkpoint file itself, or the latest one of a run folder.
  *
- * @returns the checkpoint and the run folder it belongs to
+ * @returns the checkpoint, relative paths in its configuration made those of the run's directory, and the run folder it belongs to
  */
 export function findCheckpoint(path: string): { checkpoint: Checkpoint; file: string; folder: string } {
   let isFolder: boolean;
@@ -191,7 +191,7 @@ export function findCheckpoint(path: string): { checkpoint: Checkpoint; file: st
   } catch (error) {
     throw ioError('opening', path, error);
   }
-  if (!isFolder) return { checkpoint: readCheckpoint(path), file: path, folder: join(path, '..', '..') };
+  if (!isFolder) return { checkpoint: located(readCheckpoint(path)), file: path, folder: join(path, '..', '..') };
   const file = join(path, checkpointFolder, checkpointName);
   if (!hasCheckpoint(path)) {
     const inside = existsSync(join(path, checkpointFolder))
@@ -206,5 +206,20 @@ export function findCheckpoint(path: string): { checkpoint: Checkpoint; file: st
     }
     throw new DeepHessianError('io', `${path}: no checkpoint to resume from (checkpoints/: ${inside})`, { path });
   }
-  return { checkpoint: readCheckpoint(file), file, folder: path };
+  return { checkpoint: located(readCheckpoint(file)), file, folder: path };
+}
+
+/** Settings that name what data are read from. */
+const dataPaths = ['data-dir', 'file', 'test-file', 'targets-file'] as const;
+
+/** The checkpoint with its data where the run found them: a relative path, unless nothing is there any more, is one from the run's directory. */
+function located(checkpoint: Checkpoint): Checkpoint {
+  const directory = checkpoint.extra?.directory;
+  if (typeof directory !== 'string' || directory === process.cwd()) return checkpoint;
+  const config = { ...checkpoint.config };
+  for (const flag of dataPaths) {
+    const path = config[flag];
+    if (typeof path === 'string' && existsSync(resolve(directory, path))) config[flag] = resolve(directory, path);
+  }
+  return { ...checkpoint, config };
 }

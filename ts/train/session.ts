@@ -209,6 +209,7 @@ export class TrainingSession {
       state,
       extra: {
         data: this.mark,
+        directory: process.cwd(),
         classes: train.classes,
         featureNames: train.featureNames ?? null,
         valueNames: train.valueNames ?? null,
