@@ -1,3 +1,5 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { expect } from 'chai';
 import { DeepHessianError } from '../../ts/errors.js';
 import { estimateMemory, JobScheduler, TrainingJob } from '../../ts/jobs/index.js';
@@ -113,6 +115,13 @@ describe('job scheduler', function () {
     // 60 points of 2 inputs and 2 outputs, 8 bytes each, in three copies.
     expect(base.data).to.equal(60 * 4 * 8 * 3);
     expect(of({ points: 6000 }).data).to.equal(100 * base.data);
+    // Of a table a limit keeps a part, for which all of it is read: 10,000 numbers in two forms.
+    const file = join(folder('table'), 'numbers.csv');
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, '1,2,3,4\n'.repeat(2500));
+    const table = of({ points: undefined, data: 'csv', file, limit: 10 });
+    expect(table.data).to.be.at.least(2 * 8 * 10_000);
+    expect(table.step).to.be.below(of({ points: undefined, data: 'csv', file }).step);
     expect(of({ 'hidden-dim': 64 }).step).to.be.greaterThan(base.step);
     expect(of({ optimizer: 'gauss-newton' }).step).to.be.greaterThan(base.step);
     // A dense inverse of P x P: 8 P^2 bytes at least, P = 2 * 100 + 100 + 100 * 100 + ... = 20502.

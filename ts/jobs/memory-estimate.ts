@@ -51,6 +51,8 @@ const generatedShape: Record<string, [features: number, outputs: number, points:
 
 interface Shape {
   samples: number;
+  /** samples in memory while they are read, where that is all of which a limit keeps some */
+  read?: number;
   features: number;
   outputs: number;
 }
@@ -81,7 +83,8 @@ function dataShape(settings: Settings): Shape {
   // A table of numbers: two characters a number at least in text, eight bytes (or one, packed or narrow) in binary files.
   const numbers = data === 'csv' ? bytes / 2 : bytes;
   const features = 100;
-  return { samples: Math.ceil(Math.min(limit, numbers / features)) || 1, features, outputs: 10 };
+  const read = Math.ceil(numbers / features) || 1;
+  return { samples: Math.min(limit, read), read, features, outputs: 10 };
 }
 
 function networkOf(settings: Settings, { features, outputs }: Shape): Network {
@@ -111,12 +114,13 @@ function optimizerBytes(name: string, network: Network, batch: number): number {
 export function estimateMemory(settings: Settings): MemoryEstimate {
   const shape = dataShape(settings);
   const network = networkOf(settings, shape);
-  const { samples, features, outputs } = shape;
+  const { samples, read = samples, features, outputs } = shape;
   const fullBatch = settings['full-batch'] === true;
   const batch = fullBatch ? samples : Math.min(samples, (settings['batch-size'] as number | undefined) ?? 64);
   // The samples as read, transposed for the batch where it is all of them, and a part for evaluation.
   const copies = fullBatch ? 3 : 2;
-  const data = 8 * samples * (features + outputs) * copies;
+  // A table is read into two forms.
+  const data = 8 * Math.max(copies * samples, 2 * read) * (features + outputs);
   let width = features;
   for (const { inputs, units } of network.layers) width += inputs + 4 * units;
   const evaluated = Math.max(batch, Math.min(samples, 2000));
