@@ -69,6 +69,7 @@ export {
   type TensorNames,
 } from './data/safetensors.js';
 export type { ImageInputs, ImageOptions } from './data/images.js';
+export type { CsvColumn, CsvSchema } from './data/table-rows.js';
 export { ImageFolder, type BrokenImage, type ImageBatch, type ImageFolderOptions } from './data/image-folder.js';
 export { dataNames, loadDataset, type DataName, type LoadedData, type LoadOptions } from './data/load.js';
 export {
@@ -117,7 +118,7 @@ export {
   type EndSpectrum,
   type ValuePredictions,
 } from './train/conclusion.js';
-export { TrainedModel } from './train/trained-model.js';
+export { TrainedModel, type Prediction } from './train/trained-model.js';
 export { readWeights, writeWeights } from './train/weights.js';
 export { readCheckpoint, writeCheckpoint, type Checkpoint } from './train/checkpoint.js';
 export { TrainingSession } from './train/session.js';

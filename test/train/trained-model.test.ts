@@ -48,6 +48,65 @@ describe('trained model', () => {
     expect(right / 60).to.be.closeTo(end.sets.train.accuracy, 1e-15);
     expect(model.classes).to.deep.equal(train.classes);
     expect(model.standardisation).to.equal(null);
+    expect(() => model.predictRows([{ x: 1 }])).to.throw(/trained on 'spirals', not on a table/);
+  });
+
+  it('predicts rows by column name, texts and gaps included: the figures are those of the run', async () => {
+    const random = new Random(9);
+    const rows = Array.from({ length: 60 }, (_, n) => {
+      const size = n % 10 === 3 ? null : random.normal();
+      const colour = n % 12 === 5 ? null : ['red', 'green', 'yes'][n % 3];
+      return {
+        size,
+        colour,
+        code: String(n % 2),
+        out: (size ?? 0) + (colour === 'red' ? 2 : 0) + 0.1 * random.normal(),
+      };
+    });
+    const lines = rows.map(({ size, colour, code, out }) => `${size ?? ''},${colour ?? 'NA'},${code},${out}`);
+    writeFileSync(at('rows.csv'), `size,colour,code,out\n${lines.join('\n')}\n`);
+    const settings = { data: 'csv', file: at('rows.csv'), missing: 'mean', categorical: 'code', steps: 10 };
+    const end = await endOf({ ...settings, 'num-layers': 2, 'hidden-dim': 4, seed: 1 }, 'rows');
+    const model = TrainedModel.open(at('rows'));
+    expect(model.valueNames).to.deep.equal(['out']);
+    expect(model.table?.inputs.map(({ categories }) => categories)).to.deep.equal([
+      null,
+      ['green', 'red', 'yes'],
+      ['0', '1'],
+    ]);
+    const predicted = model.predictRows(rows);
+    const squares = rows.reduce((sum, { out }, n) => sum + (out - predicted[n].values.out) ** 2, 0);
+    // Sixty squares of numbers of size one, in other units than those of the evaluation.
+    expect(Math.sqrt(squares / 60)).to.be.closeTo(end.sets.train.rmse, 1e-13);
+    expect(predicted[0]).to.include({ class: null, probability: null });
+    expect(model.predictRows([])).to.deep.equal([]);
+    const row = { size: 1, colour: 'red', code: 1 };
+    const one = model.predictRows([row]);
+    expect(model.predictRows([{ more: 'x', code: '1', colour: ' red ', size: '1.0' }])).to.deep.equal(one);
+    expect(model.predictRows([{ ...row, size: NaN }])).to.deep.equal(model.predictRows([{ ...row, size: undefined }]));
+    const bad = (change: object, message: RegExp, error: typeof RangeError | typeof TypeError = RangeError): void => {
+      expect(() => model.predictRows([row, { ...row, ...change }])).to.throw(error, message);
+    };
+    bad(
+      { colour: 'blue' },
+      /one of the categories trained on \(green, red, yes\) for rows\[1\]\['colour'\], received "blue"/,
+    );
+    bad({ colour: true }, /rows\[1\]\['colour'\], received true/);
+    bad({ size: 'big' }, /a number for rows\[1\]\['size'\], received "big"/);
+    bad({ size: Infinity }, /a number for rows\[1\]\['size'\], received Infinity/);
+    bad({ size: {} }, /a text or a number for rows\[1\]\['size'\]/, TypeError);
+    bad({ size: () => 1 }, /a text or a number/, TypeError);
+    expect(() => model.predictRows([{ size: 1, code: 0 }])).to.throw(
+      RangeError,
+      /rows\[0\]\['colour'\], received undefined/,
+    );
+    // What objects inherit is no cell.
+    expect(() => model.predictRows([Object.create(row) as typeof row])).to.throw(RangeError, /rows\[0\]\['size'\]/);
+    expect(() => model.predictRows([null as never])).to.throw(TypeError, /rows\[0\]/);
+    expect(() => model.predictRows(row as never)).to.throw(TypeError, /an array of objects/);
+    expect(() => model.predictRows([{ ...row, size: null }], { missing: 'error' })).to.throw(RangeError, /an?.* value/);
+    expect(() => model.predictRows([row], { missing: 'drop' as never })).to.throw(RangeError, /missing/);
+    expect(() => model.predictRows([row], { gaps: 1 } as never)).to.throw(RangeError, /gaps/);
   });
 
   it('names a folder without a checkpoint', () => {

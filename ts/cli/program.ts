@@ -8,6 +8,7 @@ import { addExportCommand } from './export.js';
 import { exitCodes, reportFailure } from './failure.js';
 import { addInfluenceCommand } from './influence.js';
 import { addInfoCommand } from './info.js';
+import { addPredictCommand } from './predict.js';
 import { addSolveCommand } from './solve.js';
 import type { Terminal } from './terminal.js';
 import { addTrainCommand } from './train.js';
@@ -32,6 +33,7 @@ export async function runCommandLine(args: readonly string[], terminal: Terminal
     .configureOutput({ writeOut: terminal.out, writeErr: terminal.err })
     .showHelpAfterError('(run with --help for the options)');
   addTrainCommand(program, terminal, setCode);
+  addPredictCommand(program, terminal, setCode);
   addCompareCommands(program, terminal, setCode);
   addExportCommand(program, terminal);
   addSolveCommand(program, terminal);

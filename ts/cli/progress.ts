@@ -117,6 +117,15 @@ export class Progress {
   }
 }
 
+/** "loss 0.123, accuracy 98.50%" */
+export function describeFigures(figures: Readonly<Record<string, number>>): string {
+  return Object.entries(figures)
+    .map(([figure, value]) =>
+      figure === 'accuracy' ? `accuracy ${(100 * value).toFixed(2)}%` : `${figure} ${formatNumber(value, 4)}`,
+    )
+    .join(', ');
+}
+
 /** One line for the end of a run. */
 export function describeEnd(event: EndRecord): string {
   const reasons: Record<EndRecord['reason'], string> = {
@@ -127,14 +136,7 @@ export function describeEnd(event: EndRecord): string {
     aborted: 'interrupted',
     stalled: 'no step lowers the loss any more',
   };
-  const sets = Object.entries(event.sets).map(
-    ([name, figures]) =>
-      `${name} ${Object.entries(figures)
-        .map(([figure, value]) =>
-          figure === 'accuracy' ? `accuracy ${(100 * value).toFixed(2)}%` : `${figure} ${formatNumber(value, 4)}`,
-        )
-        .join(', ')}`,
-  );
+  const sets = Object.entries(event.sets).map(([name, figures]) => `${name} ${describeFigures(figures)}`);
   return (
     `${reasons[event.reason]}: ${formatCount(event.step)} steps in ${formatSeconds(event.seconds)}, loss ${formatNumber(event.loss, 4)}` +
     (event.rejectedSteps > 0 ? ` (${formatCount(event.rejectedSteps)} steps rejected)` : '') +

@@ -388,12 +388,12 @@ function checkFolderOptions(options: ImageFolderOptions): void {
   checkOneOf(operation, 'normalise', options.normalise ?? 'unit', ['unit', 'standardised'] as const);
 }
 
-/** Image files directly in a folder, sorted; links must stay inside it. */
+/** Image files directly in a folder, sorted; links must stay inside it. None where it holds folders: those are classes. */
 export async function listImages(folder: string): Promise<string[]> {
   const root = await realpath(folder).catch((error: unknown) => {
     throw ioError('reading folder', folder, error);
   });
-  return imageFiles(folder, root);
+  return (await classFolders(folder, root)).length > 0 ? [] : imageFiles(folder, root);
 }
 
 /**

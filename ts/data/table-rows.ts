@@ -197,7 +197,7 @@ export async function openTable(path: string, schema: CsvSchema, options: TableO
   const operation = 'openTable';
   const { missing = 'error', targets = 'use', broken = 'fail', chunk: size = 1024 } = options;
   checkOneOf(operation, 'missing', missing, ['error', 'drop', 'mean'] as const);
-  const { delimiter, records } = await openRecords(path, {
+  const { records } = await openRecords(path, {
     delimiter: options.delimiter ?? schema.delimiter,
     skipRows: options.skipRows ?? schema.skipRows,
     comment: options.comment,
@@ -209,7 +209,7 @@ export async function openTable(path: string, schema: CsvSchema, options: TableO
     const layout = schema.header ? byName(path, schema, first, targets) : byPlace(path, schema, first, targets);
     const encoder = new RowEncoder(schema, missing, options.missingValues);
     const keep = (options.keep ?? []).map((name) => keptColumn(name, layout.names));
-    const used = new Set([...layout.inputs, ...layout.targets]);
+    const used = new Set([...layout.inputs, ...layout.targets, ...keep]);
     return {
       features: encoder.features,
       hasTargets: layout.targets.length > 0,
@@ -229,7 +229,7 @@ export async function openTable(path: string, schema: CsvSchema, options: TableO
     };
   } catch (error) {
     await records.return();
-    throw withDelimiter(error, delimiter);
+    throw error;
   }
 }
 
@@ -255,10 +255,11 @@ function byName(path: string, schema: CsvSchema, first: TextRecord, targets: Tab
   const absent = required.filter((_, c) => [...inputs, ...found][c] < 0).map(({ name }) => `'${name}'`);
   if (absent.length > 0) {
     const list = names.slice(0, 20).join(', ') + (names.length > 20 ? ', ..' : '');
+    const hint = names.length === 1 && /[,;\t|]/.test(list) ? ' (--delimiter says what sets columns apart)' : '';
     throw badFile(
       `${path}, line ${first.line}`,
       `the column${absent.length > 1 ? 's' : ''} ${absent.slice(0, 20).join(', ')}${absent.length > 20 ? ', ..' : ''}`,
-      list,
+      list + hint,
     );
   }
   return { names, inputs, targets: found.includes(-1) ? [] : found };
@@ -298,17 +299,7 @@ function keptColumn(reference: string, names: readonly string[]): number {
   const place = number < 0 ? names.length + number : number;
   if (place >= 0 && place < names.length) return place;
   const list = names.slice(0, 20).join(', ') + (names.length > 20 ? ', ..' : '');
-  failRange('predict', '--keep', `columns among ${list}`, reference);
-}
-
-/** A header in one piece is one that is set apart by something else. */
-function withDelimiter(error: unknown, delimiter: Delimiter): unknown {
-  if (!(error instanceof DeepHessianError) || error.code !== 'bad-file') return error;
-  const found = String(error.details.found ?? '');
-  const others = ([',', ';', '\t', '|'] as const).filter((other) => other !== delimiter && found.includes(other));
-  // Names are listed with commas between.
-  if (!error.message.includes('the column') || others.every((other) => other === ',')) return error;
-  return new DeepHessianError('bad-file', `${error.message} (--delimiter says what sets columns apart)`, error.details);
+  failRange('openTable', 'keep (--keep)', `columns among ${list}`, reference);
 }
 
 async function* readChunks(

@@ -39,6 +39,35 @@ export function predictedValue(network: Network, output: number): number {
   return network.loss === 'binary-cross-entropy' ? sigmoid(output) : output;
 }
 
+/**
+ * Probabilities of the classes by the network's loss: softmax for cross-entropy, the logistic function of each output (of one output: of
+ * the second class) for binary cross-entropy. Least squares on classes has none: its outputs estimate them as they are.
+ *
+ * @param outputs row-major [N, K]
+ * @param classes their number C
+ * @returns row-major [N, C]
+ */
+export function classProbabilities(network: Network, outputs: Float64Array, classes: number): Float64Array {
+  const { loss, outputs: K } = network;
+  const N = outputs.length / K;
+  if (K === 1 && classes === 2 && loss === 'binary-cross-entropy') {
+    const pairs = new Float64Array(2 * N);
+    for (let n = 0; n < N; n++) [pairs[2 * n], pairs[2 * n + 1]] = [sigmoid(-outputs[n]), sigmoid(outputs[n])];
+    return pairs;
+  }
+  if (loss === 'mse') return outputs;
+  if (loss === 'binary-cross-entropy') return outputs.map(sigmoid);
+  const p = new Float64Array(N * K);
+  for (let at = 0; at < p.length; at += K) {
+    let top = -Infinity;
+    for (let k = at; k < at + K; k++) top = Math.max(top, outputs[k]);
+    let total = 0;
+    for (let k = at; k < at + K; k++) total += p[k] = Math.exp(outputs[k] - top);
+    for (let k = at; k < at + K; k++) p[k] /= total;
+  }
+  return p;
+}
+
 /** Samples that are evaluated at a time. */
 export const evaluationChunk = 1024;
 

@@ -82,7 +82,7 @@ export function datasetRequest(settings: Settings): LoadOptions {
 }
 
 /** Delimiters by the words of the flag. */
-const delimiters: Readonly<Record<string, Delimiter>> = {
+export const delimiters: Readonly<Record<string, Delimiter>> = {
   comma: ',',
   semicolon: ';',
   tab: '\t',

@@ -1,0 +1,250 @@
+/** `deep-hessian predict`: what a trained network says of new data, as CSV or JSON lines. */
+import { existsSync } from 'node:fs';
+import { Option, type Command } from 'commander';
+import { AtomicFile } from '../data/atomic.js';
+import type { MissingPolicy } from '../data/table-rows.js';
+import { DeepHessianError } from '../errors.js';
+import { kernels } from '../native/index.js';
+import { delimiters } from '../train/experiment.js';
+import { PredictionRun, type PredictedChunk, type PredictionRequest } from '../train/prediction.js';
+import { predictionOf, TrainedModel } from '../train/trained-model.js';
+import { wholeNumber } from './analysis-flags.js';
+import { exitCodes } from './failure.js';
+import { catchInterrupts } from './interrupt.js';
+import { describeFigures } from './progress.js';
+import { formatCount, type Terminal } from './terminal.js';
+
+const name = 'predict';
+
+interface PredictFlags {
+  file?: string[];
+  dataDir?: string;
+  targetsFile?: string;
+  set?: 'train' | 'test';
+  missing?: MissingPolicy;
+  broken?: 'fail' | 'skip';
+  delimiter?: string;
+  skipRows?: string;
+  keep?: string;
+  evaluate: boolean;
+  out?: string;
+  probabilities?: boolean;
+  json?: boolean;
+  quiet?: boolean;
+  threads: string;
+}
+
+const examples = `
+A line of the result for each row of the data, in its order; NA where a row was left out. The columns of a table are found by their names,
+in any order; further ones are passed over. Where the targets are there, too, loss and accuracy or error go to standard error.
+
+Examples:
+  deep-hessian predict runs/prices --file new.csv --out predictions.csv
+  deep-hessian predict runs/prices --file new.csv --keep id --missing mean --broken skip
+  deep-hessian predict runs/iris --file flowers.tsv --delimiter tab --probabilities
+  deep-hessian predict runs/mnist --data-dir data/mnist --json
+  deep-hessian predict runs/photos --file cat.jpg --file dog.png
+  deep-hessian predict runs/photos --data-dir new-photos
+`;
+
+export function addPredictCommand(program: Command, terminal: Terminal, setCode: (code: number) => void): void {
+  const choice = (flag: string, help: string, choices: readonly string[]): Option =>
+    new Option(`${flag} <name>`, help).choices(choices);
+  const command = program
+    .command(name)
+    .description('Use a trained network on new data: values in their own units, or classes.')
+    .argument('<run>', 'run folder or checkpoint file')
+    .option(
+      '--file <file>',
+      'a table like the one trained on, .npy or .npz inputs, or an image (repeat it for several)',
+      (file: string, others: string[] | undefined) => [...(others ?? []), file],
+    )
+    .option('--data-dir <folder>', 'of images (with or without classes), CIFAR-10, MNIST or .npy files')
+    .addOption(choice('--set', 'of data in parts (default: test where there is one)', ['test', 'train']))
+    .option('--targets-file <file>', 'targets of a .npy file of inputs')
+    .addOption(
+      choice('--missing', 'tables: what an empty cell does; drop: its row is left out (default: as in training)', [
+        'error',
+        'drop',
+        'mean',
+      ]),
+    )
+    .addOption(
+      choice(
+        '--broken',
+        'rows that cannot be read, as for an unknown category (default: fail), images that do not decode (default: as in training)',
+        ['fail', 'skip'],
+      ),
+    )
+    .addOption(
+      choice('--delimiter', 'tables: what sets cells apart (default: as in training)', Object.keys(delimiters)),
+    )
+    .option('--skip-rows <n>', 'tables: lines to leave out before the first record (default: as in training)')
+    .option('--keep <columns>', 'tables: columns to copy beside the predictions, names or numbers with commas between')
+    .option('--no-evaluate', 'targets are not looked at')
+    .option('--out <file>', 'the file to write (default: standard output)')
+    .option('--probabilities', 'classes: the probability of every class, a column each')
+    .option('--json', 'one JSON record a line, the last with the figures')
+    .option('--quiet', 'no summary')
+    .option('--threads <n>', 'BLAS threads', '1')
+    .addHelpText('after', examples)
+    .action(async (run: string) => setCode(await predict(command.opts<PredictFlags>(), run, terminal)));
+}
+
+function requestOf(flags: PredictFlags): PredictionRequest {
+  const { file, dataDir, targetsFile, set, missing, broken, delimiter, skipRows, keep, evaluate } = flags;
+  return {
+    evaluate,
+    ...(file === undefined ? {} : { files: file }),
+    ...(dataDir === undefined ? {} : { dataDir }),
+    ...(targetsFile === undefined ? {} : { targetsFile }),
+    ...(set === undefined ? {} : { part: set }),
+    ...(missing === undefined ? {} : { missing }),
+    ...(broken === undefined ? {} : { broken }),
+    ...(delimiter === undefined ? {} : { delimiter: delimiters[delimiter] }),
+    ...(skipRows === undefined ? {} : { skipRows: wholeNumber(name, '--skip-rows', skipRows, 0) }),
+    ...(keep === undefined ? {} : { keep: keep.split(',').map((part) => part.trim()) }),
+  };
+}
+
+async function predict(flags: PredictFlags, path: string, terminal: Terminal): Promise<number> {
+  const { out, json = false, quiet = false, probabilities = false } = flags;
+  if (out !== undefined && existsSync(out))
+    throw new DeepHessianError('io', `${out}: the file is there already; choose another name`, { path: out });
+  const threads = wholeNumber(name, '--threads', flags.threads, 1, 1024);
+  const request = requestOf(flags);
+  const model = TrainedModel.open(path);
+  if (probabilities && model.classes === null)
+    throw new RangeError(`${name}: --probabilities belongs to classes, ${path} predicts values`);
+  const run = await PredictionRun.open(model, request);
+  kernels.setThreads(threads);
+  const file = out === undefined ? null : await AtomicFile.create(out);
+  const interrupt = catchInterrupts((signal) =>
+    terminal.err(`${signal}: stopping${out === undefined ? '' : ', nothing is kept'}\n`),
+  );
+  const write = async (text: string): Promise<void> => {
+    if (file === null) terminal.out(text);
+    else await file.write(text);
+  };
+  try {
+    if (!json) await write(csvLine(header(model, run.keys, probabilities)));
+    let warned = 0;
+    for await (const chunk of run.predict()) {
+      for (const { reason } of chunk.left.slice(0, Math.max(0, mostWarnings - warned)))
+        terminal.err(`warning: left out ${reason}\n`);
+      warned += chunk.left.length;
+      await write((json ? jsonLines : csvLines)(model, run.keys, chunk, probabilities));
+      // What waits to be read (an interrupt) gets its turn.
+      await new Promise((resolve) => setImmediate(resolve));
+      const code = interrupt.code();
+      if (code !== null) {
+        await file?.discard();
+        return code;
+      }
+    }
+    if (warned > mostWarnings) terminal.err(`warning: left out ${formatCount(warned - mostWarnings)} more\n`);
+    const figures = run.figures();
+    if (json) {
+      const { rows, left, evaluated } = run;
+      await write(`${JSON.stringify({ type: 'end', rows, left, evaluated, figures })}\n`);
+    }
+    await file?.commit();
+    if (!quiet && !json) terminal.err(summary(run));
+  } catch (error) {
+    await file?.discard();
+    throw error;
+  } finally {
+    interrupt.release();
+  }
+  return exitCodes.success;
+}
+
+/** Rows left out that are named. */
+const mostWarnings = 10;
+
+/** Titles of the columns. */
+function header(model: TrainedModel, keys: readonly string[], probabilities: boolean): string[] {
+  const { classes, valueNames } = model;
+  const own =
+    classes === null
+      ? (valueNames ?? [])
+      : ['class', likelihood(model), ...(probabilities ? classes.map((text) => `${likelihood(model)}=${text}`) : [])];
+  // A target that was kept stands beside its prediction.
+  return [...keys, ...own.map((title) => (keys.includes(title) ? `${title} (predicted)` : title))];
+}
+
+/** Least squares on classes has outputs, no probabilities. */
+const likelihood = ({ network }: TrainedModel): string => (network.loss === 'mse' ? 'output' : 'probability');
+
+/** A line of CSV (RFC 4180). */
+function csvLine(cells: readonly (string | number)[]): string {
+  const quoted = cells.map((cell) =>
+    typeof cell === 'string' && /[",\r\n]|^\s|\s$/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : String(cell),
+  );
+  return `${quoted.join(',')}\n`;
+}
+
+function csvLines(
+  model: TrainedModel,
+  keys: readonly string[],
+  { rows, kept, keys: texts, outcome }: PredictedChunk,
+  probabilities: boolean,
+): string {
+  const { classes, values } = outcome;
+  const names = model.classes ?? model.valueNames ?? [];
+  const width = names.length;
+  const absent = new Array<string>(header(model, keys, probabilities).length - keys.length).fill('NA');
+  const lines: string[] = [];
+  let n = 0;
+  for (let place = 0; place < rows; place++) {
+    const cells: (string | number)[] = [...(texts[place] ?? [])];
+    if (kept[n] !== place) cells.push(...absent);
+    else {
+      const own = values.subarray(n * width, (n + 1) * width);
+      if (classes !== null) cells.push(model.classes?.[classes[n]] ?? String(classes[n]), own[classes[n]]);
+      if (classes === null || probabilities) cells.push(...own);
+      n++;
+    }
+    lines.push(csvLine(cells));
+  }
+  return lines.join('');
+}
+
+function jsonLines(
+  model: TrainedModel,
+  keys: readonly string[],
+  { first, rows, kept, keys: texts, left, outcome }: PredictedChunk,
+  probabilities: boolean,
+): string {
+  const reasons = new Map(left.map(({ place, reason }) => [place, reason]));
+  const lines: string[] = [];
+  let n = 0;
+  for (let place = 0; place < rows; place++) {
+    const record: Record<string, unknown> = { type: 'prediction', row: first + place };
+    if (keys.length > 0) record.keys = Object.fromEntries(keys.map((key, k) => [key, texts[place][k]]));
+    if (kept[n] !== place) record.left = reasons.get(place) ?? 'left out';
+    else {
+      const { class: chosen, probability, values } = predictionOf(model, outcome, n);
+      if (chosen === null) record.values = values;
+      else Object.assign(record, { class: chosen, [likelihood(model)]: probability });
+      if (chosen !== null && probabilities) record.values = values;
+      n++;
+    }
+    lines.push(`${JSON.stringify(record)}\n`);
+  }
+  return lines.join('');
+}
+
+function summary(run: PredictionRun): string {
+  const figures = run.figures();
+  const some = run.evaluated < run.rows ? ` over the ${formatCount(run.evaluated)} with a target` : '';
+  return (
+    (run.ignored.length > 0
+      ? `columns passed over: ${run.ignored.slice(0, 20).join(', ')}${run.ignored.length > 20 ? ', ..' : ''}\n`
+      : '') +
+    `${run.name}: ${formatCount(run.rows)} row${run.rows === 1 ? '' : 's'}` +
+    (run.left > 0 ? `, ${formatCount(run.left)} left out` : '') +
+    (figures === null ? '' : `; ${describeFigures(figures)}${some}`) +
+    '\n'
+  );
+}
