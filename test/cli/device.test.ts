@@ -73,7 +73,7 @@ describe('command line: devices', function () {
   it('an optimizer that works on the CPU only says so', async () => {
     const asked = await run('--device', 'cuda', '--optimizer', 'adam', '--out', join(folder, 'adam'));
     expect(asked.code).to.equal(1);
-    expect(asked.err).to.match(/optimizer 'adam' runs on the CPU only \(on a GPU: gauss-newton\) \[unsupported\]/);
+    expect(asked.err).to.match(/optimizer 'adam' runs on the CPU only \(on a GPU: gauss-newton, newton, damped-newton\) \[unsupported\]/);
     const auto = await run('--device', 'auto', '--optimizer', 'adam', '--out', join(folder, 'adam'));
     expect(auto.code).to.equal(0);
     expect(auto.err).to.include("device: cpu (optimizer 'adam' runs on the CPU only");

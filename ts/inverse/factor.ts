@@ -54,9 +54,9 @@ export interface FactorOptions {
   /** Bytes that the factor may take, default what the process has available. */
   memoryLimit?: number;
   /**
-   * Where the factorization is done, default 'cpu'. 'cuda': on an NVIDIA card, which serves the methods 'affine',
-   * 'sample-space' and 'dense'; without one a DeepHessianError 'device-unavailable'. 'auto': on a card where that is modelled
-   * to be faster, else on the CPU; {@link Factor.reason} says which and why. Or an open device.
+   * Where the factorization is done, default 'cpu'. 'cuda': on an NVIDIA card; without one a DeepHessianError
+   * 'device-unavailable'. 'auto': on a card where that is modelled to be faster, else on the CPU; {@link Factor.reason} says
+   * which and why. Or an open device.
    */
   device?: DeviceName | DeviceKernels;
 }

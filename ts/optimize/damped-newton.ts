@@ -19,12 +19,13 @@
  */
 import { checkBoolean, checkInteger, checkObject, checkOneOf, checkPositive, failRange, failType } from '../checks.js';
 import type { Linearization, Network } from '../derivatives/index.js';
+import type { DeviceKernels, DeviceName } from '../device/index.js';
 import { DeepHessianError } from '../errors.js';
 import { factor, type Factor } from '../inverse/index.js';
 import { kernels } from '../native/index.js';
 import type { Batch } from '../network/index.js';
 import { KrylovSubspace } from './krylov-subspace.js';
-import { failOption, settingsOf } from './option-checks.js';
+import { checkDevice, failOption, settingsOf } from './option-checks.js';
 import {
   stateCount,
   stateNumber,
@@ -58,6 +59,11 @@ export interface DampedNewtonOptions {
   maxTrials?: number;
   /** of the factor, default 'float64'; 'mixed': in single precision, refined to `solveTolerance` in double */
   precision?: 'float64' | 'mixed';
+  /**
+   * where the factors are made, default 'cpu'; 'cuda': on an NVIDIA card, 'auto': there where it is modelled to be faster; or an
+   * open device
+   */
+  device?: DeviceName | DeviceKernels;
 }
 
 type Settings = Required<Omit<DampedNewtonOptions, 'schedule'>> & { schedule?: ScheduleSpec };
@@ -71,6 +77,7 @@ const defaults: Settings = {
   solveTolerance: 1e-6,
   maxTrials: 12,
   precision: 'float64',
+  device: 'cpu',
 };
 
 /** Largest eps that is tried before a point is given up. */
@@ -205,9 +212,9 @@ class DampedNewton implements Optimizer {
   }
 
   private make(eps: number): void {
-    const { matrix, solveTolerance: tolerance, precision } = this.options;
+    const { matrix, solveTolerance: tolerance, precision, device } = this.options;
     this.eps = eps;
-    this.held = factor(this.anchor!, { matrix, damping: eps, tolerance, precision, onFailure: 'return' });
+    this.held = factor(this.anchor!, { matrix, damping: eps, tolerance, precision, device, onFailure: 'return' });
     if (!this.positiveDefinite()) this.raise(4 * eps);
   }
 
@@ -348,6 +355,7 @@ export function createDampedNewton(network: Network, options: DampedNewtonOption
   const operation = 'createDampedNewton';
   const settings = settingsOf<Settings>(operation, options, defaults, ['schedule']);
   checkOneOf(operation, 'options.precision', settings.precision, ['float64', 'mixed'] as const);
+  checkDevice(operation, settings.device);
   checkOneOf(operation, 'options.matrix', settings.matrix, dampedNewtonMatrices);
   for (const name of ['damping', 'rate', 'solveTolerance'] as const)
     checkPositive(operation, `options.${name}`, settings[name]);

@@ -47,7 +47,7 @@ import {
   firstNonFinite,
 } from '../checks.js';
 import type { Linearization, Network } from '../derivatives/index.js';
-import { chooseDevice, deviceNames, type DeviceKernels, type DeviceName } from '../device/index.js';
+import { chooseDevice, type DeviceKernels, type DeviceName } from '../device/index.js';
 import { DeepHessianError } from '../errors.js';
 import {
   availableMemory,
@@ -62,7 +62,7 @@ import {
 } from '../inverse/index.js';
 import { kernels } from '../native/index.js';
 import type { Batch } from '../network/index.js';
-import { checkBelow, checkDampingBounds, settingsOf } from './option-checks.js';
+import { checkBelow, checkDampingBounds, checkDevice, settingsOf } from './option-checks.js';
 import {
   stateCount,
   stateNumber,
@@ -107,7 +107,7 @@ export interface GaussNewtonOptions {
   precision?: 'float64' | 'mixed';
   /**
    * where the solve is done, default 'cpu'; 'cuda': on an NVIDIA card, 'auto': there where it is modelled to be faster; or an
-   * open device. Custom layers need the CPU.
+   * open device
    */
   device?: DeviceName | DeviceKernels;
 }
@@ -188,9 +188,13 @@ class GaussNewton implements Optimizer {
     const point = (this.point = network.linearize(params, batch, this.point ? { reuse: this.point } : undefined));
     if (!Number.isFinite(point.loss)) return { loss: point.loss, accepted: false, stepNorm: 0, damping: this.eps };
     const solver = this.prepare(point);
-    return this.options.control === 'search'
-      ? this.search(params, point, solver)
-      : this.byGainRatio(params, point, solver);
+    try {
+      return this.options.control === 'search'
+        ? this.search(params, point, solver)
+        : this.byGainRatio(params, point, solver);
+    } finally {
+      solver.dispose();
+    }
   }
 
   /** One trial at `eps`: leaves params - x in `trial`. */
@@ -343,7 +347,7 @@ class GaussNewton implements Optimizer {
   }
 
   private prepare(point: Linearization): Solver {
-    if (!this.affine) return new BlockSolver(point, this.options.precision);
+    if (!this.affine) return new BlockSolver(point, this.options);
     if (this.space === null || this.space.samples !== point.samples) {
       this.space?.dispose();
       this.space = null;
@@ -477,6 +481,8 @@ interface Solver {
   solveAny(v: Float64Array): void;
   /** x += mu (phi - (G + eps I)^-1 G phi) */
   carry(phi: Float64Array, mu: number, x: Float64Array): void;
+  /** Lets go of what belongs to the point. */
+  dispose(): void;
 }
 
 class SampleSpaceSolver implements Solver {
@@ -509,22 +515,27 @@ class SampleSpaceSolver implements Solver {
     this.space.solve(this.scratch, this.back, 1);
     for (let i = 0; i < P; i++) x[i] += mu * (phi[i] - this.back[i]);
   }
+
+  dispose(): void {
+    // The space serves the next point, too.
+  }
 }
 
 class BlockSolver implements Solver {
   private f: Factor | null = null;
   constructor(
     private readonly point: Linearization,
-    private readonly precision: 'float64' | 'mixed',
+    private readonly options: Pick<Settings, 'precision' | 'device'>,
   ) {}
 
   factor(eps: number): boolean {
     if (this.f === null) {
-      const { precision } = this;
+      const { precision, device } = this.options;
       this.f = factor(this.point, {
         matrix: 'gauss-newton',
         damping: eps,
         precision,
+        device,
         onFailure: 'return',
         tolerance: 1e-8,
       });
@@ -543,6 +554,11 @@ class BlockSolver implements Solver {
   carry(phi: Float64Array, mu: number, x: Float64Array): void {
     const back = this.f!.solve(this.point.gaussNewtonProduct(phi)).x;
     for (let i = 0; i < x.length; i++) x[i] += mu * (phi[i] - back[i]);
+  }
+
+  dispose(): void {
+    this.f?.dispose();
+    this.f = null;
   }
 }
 
@@ -580,16 +596,6 @@ export function createGaussNewton(network: Network, options: GaussNewtonOptions 
   if (settings.decrease >= 1) failRange(operation, 'decrease', 'a number from 0 to 1 (exclusive)', settings.decrease);
   if (settings.searchFactor <= 1) failRange(operation, 'searchFactor', 'a number > 1', settings.searchFactor);
   if (settings.increase <= 1) failRange(operation, 'increase', 'a number > 1', settings.increase);
-  if (typeof settings.device !== 'object') checkOneOf(operation, 'device', settings.device, deviceNames);
-  if (settings.device !== 'cpu' && settings.device !== 'auto') {
-    // Now, not at the first step: a card that is not there, and layers that need the CPU.
-    chooseDevice(operation, settings.device);
-    if (network.layers.some(({ kind }) => kind === 'custom')) {
-      throw new DeepHessianError(
-        'unsupported',
-        `${operation}: custom layers run on the CPU only; use device 'cpu' or 'auto'`,
-      );
-    }
-  }
+  checkDevice(operation, settings.device);
   return new GaussNewton(network, settings);
 }

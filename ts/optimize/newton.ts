@@ -20,9 +20,10 @@
  */
 import { checkBoolean, checkInteger, checkNonNegative, checkOneOf, checkPositive, failRange } from '../checks.js';
 import type { Linearization, Network } from '../derivatives/index.js';
+import type { DeviceKernels, DeviceName } from '../device/index.js';
 import { kernels } from '../native/index.js';
 import type { Batch } from '../network/index.js';
-import { checkBelow, failOption, settingsOf } from './option-checks.js';
+import { checkBelow, checkDevice, failOption, settingsOf } from './option-checks.js';
 import { stateNumber, type Optimizer, type OptimizerState, type StepReport } from './optimizer.js';
 import { PointShiftedOperator, TrustRegionSolver, type TrustRegionSolution } from './trust-region.js';
 
@@ -48,6 +49,11 @@ export interface NewtonOptions {
   inertia?: boolean;
   /** of the factors, default 'float64'; 'mixed': in single precision, refined to `solveTolerance` in double */
   precision?: 'float64' | 'mixed';
+  /**
+   * where the factors are made, default 'cpu'; 'cuda': on an NVIDIA card, 'auto': there where it is modelled to be faster; or an
+   * open device
+   */
+  device?: DeviceName | DeviceKernels;
 }
 
 type Settings = Required<NewtonOptions>;
@@ -63,6 +69,7 @@ const defaults: Settings = {
   solveTolerance: 1e-8,
   inertia: false,
   precision: 'float64',
+  device: 'cpu',
 };
 
 /** What one step did, beyond the fields of every optimizer. `damping` is lambda. */
@@ -120,7 +127,8 @@ class Newton implements Optimizer {
       leftmost: NaN,
     };
     if (!Number.isFinite(point.loss) || !Number.isFinite(gradientNorm)) return { ...report, region: 'not-finite' };
-    const operator = new PointShiftedOperator(point, options.solveTolerance, 'hessian', options.precision);
+    const { solveTolerance: tolerance, precision, device } = options;
+    const operator = new PointShiftedOperator(point, { tolerance, precision, device });
     try {
       solver.prepare(operator, point.gradient);
       this.search(params, point, operator, report);
@@ -220,6 +228,7 @@ export function createNewton(network: Network, options: NewtonOptions = {}): Opt
   checkInteger(operation, 'options.krylovSteps', settings.krylovSteps, 2, 1000);
   checkBoolean(operation, 'options.inertia', settings.inertia);
   checkOneOf(operation, 'options.precision', settings.precision, ['float64', 'mixed'] as const);
+  checkDevice(operation, settings.device);
   if (settings.radius > settings.maximumRadius) {
     const { radius, maximumRadius } = settings;
     failOption(operation, 'radius', (nameOf) => `a number <= ${nameOf('maximumRadius')} (${maximumRadius})`, radius);

@@ -1,5 +1,9 @@
-/** What the optimizers check alike: options by known names with their defaults, bounds of the damping, shares and gain ratios. */
-import { checkKeys, checkNonNegative, checkObject, checkPositive, describe, failRange } from '../checks.js';
+/**
+ * What the optimizers check alike: options by known names with their defaults, bounds of the damping, shares and gain ratios, the
+ * device.
+ */
+import { checkKeys, checkNonNegative, checkObject, checkOneOf, checkPositive, describe, failRange } from '../checks.js';
+import { chooseDevice, deviceNames, type DeviceKernels, type DeviceName } from '../device/index.js';
 
 /** What an option is called: `options.rate` by programs, `--lr` on the command line. */
 export type OptionNames = (option: string) => string;
@@ -73,4 +77,15 @@ export function checkDampingBounds(
 export function checkBelow(operation: string, name: string, value: number, bound: number): void {
   checkNonNegative(operation, `options.${name}`, value);
   if (value >= bound) failRange(operation, `options.${name}`, `a number in [0, ${bound})`, value);
+}
+
+/**
+ * A device by name, or an open one.
+ *
+ * @throws DeepHessianError 'device-unavailable' now, not at the first step, for a card that is not there
+ */
+export function checkDevice(operation: string, device: DeviceName | DeviceKernels): void {
+  if (typeof device === 'object') return;
+  checkOneOf(operation, 'options.device', device, deviceNames);
+  if (device === 'cuda') chooseDevice(operation, device);
 }

@@ -85,6 +85,7 @@ export const newtonEntry: OptimizerEntry = {
     precision,
   ],
   rateGrid: [],
+  onDevice: true,
   create: (network, options) => createNewton(network, options),
 };
 
@@ -286,6 +287,7 @@ export const dampedNewtonEntry: OptimizerEntry = {
     { name: 'schedule', flag: 'schedule', type: 'schedule', default: 'constant', help: 'schedule of the rate' },
   ],
   rateGrid: [1, 0.3],
+  onDevice: true,
   create: (network, options) => createDampedNewton(network, options),
 };
 

@@ -30,7 +30,7 @@
 import { checkFinite, checkInteger, checkNonNegative, checkPositive, checkVector } from '../checks.js';
 import type { Linearization } from '../derivatives/index.js';
 import { DeepHessianError } from '../errors.js';
-import { factorShifted, type Factor } from '../inverse/factor.js';
+import { factorShifted, type Factor, type FactorOptions } from '../inverse/factor.js';
 import { SymmetricFactor } from '../linalg/symmetric-factor.js';
 import { kernels } from '../native/index.js';
 import { Random } from '../random.js';
@@ -83,25 +83,22 @@ export class PointShiftedOperator implements ShiftedOperator {
   /** the factorization, null before the first one */
   held: Factor | null = null;
 
-  /** @param tolerance relative residual of the solves */
+  /** @param options of {@link factorShifted}; `tolerance`, the relative residual of the solves, is 1e-8 by default */
   constructor(
     private readonly point: Linearization,
-    private readonly tolerance = 1e-8,
-    private readonly matrix: 'hessian' | 'gauss-newton' = 'hessian',
-    private readonly precision: 'float64' | 'mixed' = 'float64',
+    private readonly options: Pick<FactorOptions, 'tolerance' | 'matrix' | 'precision' | 'device'> = {},
   ) {
     this.size = point.network.parameterCount;
   }
 
   product(v: Float64Array, out: Float64Array): void {
-    if (this.matrix === 'hessian') this.point.hessianProduct(v, out);
-    else this.point.gaussNewtonProduct(v, out);
+    if (this.options.matrix === 'gauss-newton') this.point.gaussNewtonProduct(v, out);
+    else this.point.hessianProduct(v, out);
   }
 
   factor(shift: number): number | null {
-    const { matrix, tolerance, precision } = this;
     if (this.held === null)
-      this.held = factorShifted(this.point, { matrix, shift, tolerance, precision, onFailure: 'return' });
+      this.held = factorShifted(this.point, { tolerance: 1e-8, ...this.options, shift, onFailure: 'return' });
     else this.held.refactorShifted(shift);
     if (!this.held.isRegular) return null;
     try {
