@@ -4,6 +4,7 @@ import { sampleSpaceBytes, sampleSpaceLayout } from '../../ts/inverse/cost.js';
 import { Network } from '../../ts/derivatives/index.js';
 import type { Linearization } from '../../ts/derivatives/index.js';
 import { Random } from '../../ts/random.js';
+import { outputRows } from '../../ts/inverse/output-rows.js';
 import { describeShape, randomPoint, shapes } from './helpers.js';
 
 /** Bytes of every typed array that an object holds, itself or in an object of its own; the point's are not its own. */
@@ -102,4 +103,63 @@ describe('memory of the sample-space route', () => {
     // A sample whose rows alone are more: one at a time.
     expect(sampleSpaceLayout({ ...network, outputs: 2 ** 22 } as Network, 3, 'parameters').chunk).to.equal(1);
   });
+});
+
+describe('the square root of the softmax Hessian', () => {
+  /** One layer whose logits are its biases: R^T of one sample, K - 1 rows and K columns, column-major. */
+  function rootOf(logits: number[]): { point: Linearization; rows: Float64Array } {
+    const K = logits.length;
+    const layers = [{ type: 'dense', units: K, activation: 'identity' }] as const;
+    const network = new Network({ inputs: 1, loss: 'cross-entropy', layers });
+    const params = Float64Array.from([...logits.map(() => 0), ...logits]);
+    // A wrong class wherever its probability is not zero: there dLoss/doutputs is in the range of R.
+    const top = Math.max(...logits);
+    const target = logits[0] > top - 700 ? 0 : logits.indexOf(top);
+    const point = network.linearize(params, { inputs: Float64Array.of(1), targets: [target] });
+    const rows = new Float64Array((K - 1) * K);
+    outputRows(network, point, rows, 0);
+    return { point, rows };
+  }
+
+  for (const logits of [
+    [0.3, -1, 2, 0],
+    [0, -40, -80, -38],
+    // Probabilities whose products are zero: 1e-174 and 1e-217, with the large one first, between and last.
+    [0, -400, -500],
+    [-400, 0, -500],
+    [-400, -500, 0],
+    [0, -400, -400, -401],
+    // ... and that are zero themselves.
+    [0, -800, -900],
+    [-800, -900, 0, -10],
+  ]) {
+    it(`R R^T = diag(p) - p p^T at logits ${logits.join(', ')}`, () => {
+      const K = logits.length;
+      const { point, rows } = rootOf(logits);
+      expect(rows.every(Number.isFinite)).to.equal(true);
+      const top = Math.max(...logits);
+      const weights = logits.map((logit) => Math.exp(logit - top));
+      const total = weights.reduce((a, b) => a + b);
+      const p = weights.map((weight) => weight / total);
+      // 1 - p as the sum of the others, without cancellation.
+      const diagonal = p.map((value, i) => value * p.reduce((sum, other, k) => (k === i ? sum : sum + other), 0));
+      for (let i = 0; i < K; i++) {
+        for (let j = 0; j < K; j++) {
+          let entry = 0;
+          for (let k = 0; k < K - 1; k++) entry += rows[k + i * (K - 1)] * rows[k + j * (K - 1)];
+          const expected = i === j ? diagonal[i] : -p[i] * p[j];
+          // Rounding of K products of entries of rows i and j, whose norms are the roots of the diagonal.
+          const rounding = 1e-14 * Math.sqrt(diagonal[i]) * Math.sqrt(diagonal[j]);
+          expect(Math.abs(entry - expected), `${i}, ${j}`).to.be.at.most(rounding + 1e-300);
+        }
+      }
+      const f = new SampleSpaceFactor(point.network, 1);
+      f.assemble(point);
+      expect(f.factor(1e-3)).to.equal(true);
+      const x = new Float64Array(2 * K);
+      f.step(x);
+      const image = point.gaussNewtonProduct(x);
+      for (let i = 0; i < x.length; i++) expect(image[i] + 1e-3 * x[i]).to.be.closeTo(point.gradient[i], 1e-13);
+    });
+  }
 });

@@ -3,7 +3,9 @@
  *
  * Mean squared error and binary cross-entropy: R = diag(sqrt q). Softmax: the K x (K-1) Cholesky factor of
  * diag(p) - p p^T in closed form (Tanabe & Sagae 1992), all of whose entries are products and quotients of sums of
- * probabilities: accurate when p is one-hot to 1e-16.
+ * probabilities: accurate when p is one-hot to the smallest number. With t_k = p_k + ... + p_{K-1}
+ *
+ *     R_kk = sqrt(p_k t_{k+1} / t_k)        R_jk = -R_kk p_j / t_{k+1}   for j > k
  *
  * Rows are ordered (k, n) = k N + n: R^T is (K' N) x K, column-major.
  */
@@ -12,31 +14,40 @@ import { lossOfOutputs } from '../network/losses.js';
 import type { NetworkModel } from '../network/index.js';
 import { sampleSpaceOutputs } from './cost.js';
 
-/** Writes R^T, rows (k, n), columns the K outputs, at `offset`. */
-export function outputRows(network: NetworkModel, point: Linearization, out: Float64Array, offset: number): void {
+/** Writes R^T of samples start .. start + count - 1, rows (k, n), columns the K outputs, at `offset`. */
+export function outputRows(
+  network: NetworkModel,
+  point: Linearization,
+  out: Float64Array,
+  offset: number,
+  start = 0,
+  count = point.samples,
+): void {
   const N = point.samples;
   const K = network.outputs;
   const outputs = sampleSpaceOutputs(network);
-  const rows = N * outputs;
+  const rows = count * outputs;
   const q = point.outputHessian;
   out.fill(0, offset, offset + rows * K);
   if (q.kind === 'diagonal') {
     for (let k = 0; k < K; k++) {
-      for (let n = 0; n < N; n++) out[offset + k * rows + k * N + n] = Math.sqrt(q.q[k * N + n]);
+      for (let n = 0; n < count; n++) out[offset + k * rows + k * count + n] = Math.sqrt(q.q[k * N + start + n]);
     }
     return;
   }
-  for (let n = 0; n < N; n++) {
-    const scale = Math.sqrt(q.scale[n]);
+  for (let n = 0; n < count; n++) {
+    const at = start + n;
+    const scale = Math.sqrt(q.scale[at]);
     // tail[k] = p_k + ... + p_{K-1}, summed from the end: every term positive
-    let tailNext = q.p[(K - 1) * N + n];
+    let tailNext = q.p[(K - 1) * N + at];
     for (let k = outputs - 1; k >= 0; k--) {
-      const p = q.p[k * N + n];
+      const p = q.p[k * N + at];
       const tail = p + tailNext;
-      const row = offset + k * N + n;
-      out[row + k * rows] = tail > 0 ? scale * Math.sqrt((p * tailNext) / tail) : 0;
-      const factor = tailNext > 0 && tail > 0 ? scale * Math.sqrt(p / (tail * tailNext)) : 0;
-      for (let j = k + 1; j < K; j++) out[row + j * rows] = -q.p[j * N + n] * factor;
+      const row = offset + k * count + n;
+      // Quotients first, each at most one: products of two probabilities below 1e-162 would be zero.
+      const root = tailNext > 0 ? scale * Math.sqrt(p * (tailNext / tail)) : 0;
+      out[row + k * rows] = root;
+      for (let j = k + 1; j < K; j++) out[row + j * rows] = tailNext > 0 ? -(q.p[j * N + at] / tailNext) * root : 0;
       tailNext = tail;
     }
   }

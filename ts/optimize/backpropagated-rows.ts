@@ -13,6 +13,7 @@
  */
 import type { AffinePoint, Linearization } from '../derivatives/index.js';
 import { DeepHessianError } from '../errors.js';
+import { outputRows } from '../inverse/output-rows.js';
 import { kernels, No, Yes } from '../native/index.js';
 import type { NetworkModel } from '../network/index.js';
 import type { Random } from '../random.js';
@@ -74,7 +75,7 @@ export class BackpropagatedRows {
     }
     for (let start = 0; start < N; start += chunk) {
       const count = Math.min(chunk, N - start);
-      if (kind === 'exact') this.outputColumns(point, start, count, per);
+      if (kind === 'exact') outputRows(this.network, point, this.first, 0, start, count);
       else this.sampledScores(point, start, count, random!);
       this.backward(point, start, count, per, visit);
     }
@@ -100,34 +101,6 @@ export class BackpropagatedRows {
       kernels.gemm(No, Yes, rows, a, h, 1, d, 0, rows, point.params, weightOffset, a, keep ? 1 : 0, below, 0, rows);
       this.first = below;
       this.second = d;
-    }
-  }
-
-  /** R^T per sample: rows (k, n), one column per output. */
-  private outputColumns(point: Linearization, start: number, count: number, per: number): void {
-    const { first: d } = this;
-    const { samples: N, outputHessian: q } = point;
-    const K = this.network.outputs;
-    const rows = count * per;
-    d.fill(0, 0, rows * K);
-    if (q.kind === 'diagonal') {
-      for (let k = 0; k < K; k++)
-        for (let n = 0; n < count; n++) d[k * rows + k * count + n] = Math.sqrt(q.q[k * N + start + n]);
-      return;
-    }
-    for (let n = 0; n < count; n++) {
-      const scale = Math.sqrt(q.scale[start + n]);
-      // tail = p_k + ... + p_{K-1}, summed from the end: sums of positive terms only, accurate for one-hot p
-      let tailNext = q.p[(K - 1) * N + start + n];
-      for (let k = per - 1; k >= 0; k--) {
-        const p = q.p[k * N + start + n];
-        const tail = p + tailNext;
-        const row = k * count + n;
-        d[row + k * rows] = tail > 0 ? scale * Math.sqrt((p * tailNext) / tail) : 0;
-        const factor = tailNext > 0 && tail > 0 ? scale * Math.sqrt(p / (tail * tailNext)) : 0;
-        for (let j = k + 1; j < K; j++) d[row + j * rows] = -q.p[j * N + start + n] * factor;
-        tailNext = tail;
-      }
     }
   }
 
