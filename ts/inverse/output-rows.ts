@@ -54,10 +54,12 @@ export function outputRows(
 }
 
 /**
- * rows := R^+ u with u = dLoss/doutputs: R rows = u exactly, as u lies in the range of R.
+ * rows := R^+ u with u = dLoss/doutputs: R rows = u exactly, as u lies in the range of R, except where probabilities have
+ * underflowed to zero. A sample that is wrong by 745 in the logits has a gradient there, but no curvature.
  *
  * @param last R^T, as {@link outputRows} writes it
- * @param u space for N K numbers, overwritten by dLoss/doutputs
+ * @param u space for N K numbers, overwritten by what R does not reach, u - R rows
+ * @returns whether that is anything
  */
 export function outputResidual(
   network: NetworkModel,
@@ -65,26 +67,42 @@ export function outputResidual(
   last: Float64Array,
   u: Float64Array,
   rows: Float64Array,
-): void {
+): boolean {
   const N = point.samples;
   const K = network.outputs;
   const outputs = sampleSpaceOutputs(network);
   const count = N * outputs;
+  let rest = false;
   lossOfOutputs(network.loss, N, K, point.layers[point.layers.length - 1].output, point.batch, 0, u, null);
   if (point.outputHessian.kind === 'diagonal') {
     for (let i = 0; i < count; i++) {
       const root = last[i + Math.floor(i / N) * count];
       rows[i] = root > 0 ? u[i] / root : 0;
+      if (root > 0) u[i] = 0;
+      else rest ||= u[i] !== 0;
     }
-    return;
+    return rest;
   }
   // R is lower triangular per sample (K x (K-1)): forward substitution, R[j, k] = last[(k, n), j].
   for (let n = 0; n < N; n++) {
+    let reached = true;
+    let size = 0;
     for (let k = 0; k < outputs; k++) {
+      size = Math.max(size, Math.abs(u[k * N + n]));
       let value = u[k * N + n];
       for (let i = 0; i < k; i++) value -= last[i * N + n + k * count] * rows[i * N + n];
       const root = last[k * N + n + k * count];
       rows[k * N + n] = root > 0 ? value / root : 0;
+      reached &&= root > 0;
+    }
+    for (let j = 0; j < K; j++) {
+      let value = u[j * N + n];
+      if (!reached)
+        for (let k = 0; k <= Math.min(j, outputs - 1); k++) value -= last[k * N + n + j * count] * rows[k * N + n];
+      // Rounding is nothing that R does not reach.
+      u[j * N + n] = reached || Math.abs(value) <= 1e-12 * size ? 0 : value;
+      rest ||= u[j * N + n] !== 0;
     }
   }
+  return rest;
 }

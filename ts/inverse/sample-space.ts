@@ -352,8 +352,8 @@ export class SampleSpaceFactor implements RawFactor {
 
   /**
    * The Gauss-Newton step x = (G + Lambda)^-1 grad for the data loss's own gradient, grad = J^T u with u = dLoss/doutputs:
-   * x = Lambda^-1 B^T M^-1 R^+ u on the sample side, which neither divides by the shift nor cancels; with L2 the penalty's
-   * gradient goes the general way. Call after {@link factor}.
+   * x = Lambda^-1 B^T M^-1 R^+ u on the sample side, which neither divides by the shift nor cancels; the penalty's gradient, and that
+   * of samples whose probabilities have underflowed, goes the general way. Call after {@link factor}.
    */
   step(x: Float64Array): void {
     const { point, network, rowVector, order, gx } = this;
@@ -362,21 +362,24 @@ export class SampleSpaceFactor implements RawFactor {
       this.solve(point.gradient, x, 1);
       return;
     }
-    this.outputResidual(rowVector);
+    const rest = this.outputResidual(rowVector) ? new Float64Array(P) : null;
+    // What R does not reach goes the general way, as the penalty's gradient does.
+    if (rest !== null) point.jacobianTransposedProduct(this.output, rest);
     kernels.potrs(Lower, order, 1, gx.matrix, 0, order, rowVector, 0, order);
     this.applyRowsTransposed(rowVector, x);
     if (!this.uniform) this.divide(x);
-    if (network.l2.every((value) => value === 0)) return;
-    const penalty = new Float64Array(P);
-    network.addPenaltyProduct(point.params, penalty);
-    const rest = new Float64Array(P);
-    this.solve(penalty, rest, 1);
-    for (let i = 0; i < P; i++) x[i] += rest[i];
+    const penalised = network.l2.some((value) => value !== 0);
+    if (rest === null && !penalised) return;
+    const general = rest ?? new Float64Array(P);
+    if (penalised) network.addPenaltyProduct(point.params, general);
+    const more = new Float64Array(P);
+    this.solve(general, more, 1);
+    for (let i = 0; i < P; i++) x[i] += more[i];
   }
 
-  /** rows := R^+ dLoss/doutputs */
-  private outputResidual(rows: Float64Array): void {
-    outputResidual(this.network, this.point, this.lastRows(this.d, this.dOffsets), this.output, rows);
+  /** rows := R^+ dLoss/doutputs; what R does not reach stays in `output`, if this returns true. */
+  private outputResidual(rows: Float64Array): boolean {
+    return outputResidual(this.network, this.point, this.lastRows(this.d, this.dOffsets), this.output, rows);
   }
 
   private outputFactor: Float64Array | null = null;
