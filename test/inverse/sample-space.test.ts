@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { estimateCosts, SampleSpaceFactor } from '../../ts/inverse/index.js';
+import { createHostDevice } from '../../ts/device/index.js';
+import { DeviceSampleSpaceFactor, estimateCosts, SampleSpaceFactor } from '../../ts/inverse/index.js';
 import { sampleSpaceBytes, sampleSpaceLayout } from '../../ts/inverse/cost.js';
 import { Network } from '../../ts/derivatives/index.js';
 import type { Linearization } from '../../ts/derivatives/index.js';
@@ -178,15 +179,20 @@ describe('the square root of the softmax Hessian', () => {
         params.set([0, -900, -3], network.parameterCount - 3);
         const targets = loss === 'cross-entropy' ? [1, 0, 2, 1] : [0, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 0];
         const point = network.linearize(params, { inputs: random.normals(new Float64Array(8)), targets });
-        const f = new SampleSpaceFactor(network, 4, 'samples');
-        f.assemble(point);
-        const x = new Float64Array(params.length);
-        for (const damping of [1, 1e-4]) {
-          expect(f.factor(damping)).to.equal(true);
-          f.step(x);
-          const image = point.gaussNewtonProduct(x);
-          for (let i = 0; i < x.length; i++)
-            expect(image[i] + damping * x[i], `${loss}, ${damping}`).to.be.closeTo(point.gradient[i], 1e-9);
+        for (const f of [
+          new SampleSpaceFactor(network, 4, 'samples'),
+          new DeviceSampleSpaceFactor(createHostDevice(), network, 4, false, 'samples'),
+        ]) {
+          f.assemble(point);
+          const x = new Float64Array(params.length);
+          for (const damping of [1, 1e-4]) {
+            expect(f.factor(damping)).to.equal(true);
+            f.step(x);
+            const image = point.gaussNewtonProduct(x);
+            for (let i = 0; i < x.length; i++)
+              expect(image[i] + damping * x[i], `${loss}, ${damping}`).to.be.closeTo(point.gradient[i], 1e-9);
+          }
+          f.dispose();
         }
       }
     }

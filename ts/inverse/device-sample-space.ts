@@ -411,18 +411,20 @@ export class DeviceSampleSpaceFactor implements RawFactor {
       return;
     }
     const rows = this.at('rowVector');
-    outputResidual(network, point, this.outputFactor, this.output, rowVector);
+    const rest = outputResidual(network, point, this.outputFactor, this.output, rowVector) ? new Float64Array(P) : null;
+    if (rest !== null) point.jacobianTransposedProduct(this.output, rest);
     mover.upload(rowVector, rows);
     device.potrs(Lower, order, 1, this.at('matrix'), 0, order, rows, 0, order);
     this.applyRowsTransposed();
     mover.download(this.at('vector'), x, 0, 0, P);
     if (!this.uniform) this.divide(x);
-    if (network.l2.every((value) => value === 0)) return;
-    const penalty = new Float64Array(P);
-    network.addPenaltyProduct(point.params, penalty);
-    const rest = new Float64Array(P);
-    this.solve(penalty, rest, 1);
-    for (let i = 0; i < P; i++) x[i] += rest[i];
+    const penalised = network.l2.some((value) => value !== 0);
+    if (rest === null && !penalised) return;
+    const general = rest ?? new Float64Array(P);
+    if (penalised) network.addPenaltyProduct(point.params, general);
+    const more = new Float64Array(P);
+    this.solve(general, more, 1);
+    for (let i = 0; i < P; i++) x[i] += more[i];
   }
 
   /** Gives the device's memory back. */
