@@ -120,7 +120,6 @@ describe('package', () => {
     });
 
     it('has types for both', function () {
-      this.timeout(60_000);
       const right = `${use}\nexport const result: [Float64Array, number] = [x, residual];\nexport const said: string = status;\n`;
       const wrong = "// @ts-expect-error an unknown loss\nnew Network({ inputs: 2, loss: 'nonsense', layers: [] });\n";
       for (const name of ['types.mts', 'types.cts']) {

@@ -88,7 +88,6 @@ function skip(context: Mocha.Context, reason: string): void {
 }
 
 describe('package contents', function () {
-  this.timeout(60_000);
   let packed: Packed;
 
   before(function () {
@@ -118,8 +117,6 @@ describe('package contents', function () {
 });
 
 describe('prebuilt binary', function () {
-  this.timeout(60_000);
-
   before(function () {
     const reason = unavailable();
     if (reason !== '') skip(this, reason);

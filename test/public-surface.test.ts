@@ -39,7 +39,6 @@ function differences(before: Record<string, SurfaceEntry>, now: Record<string, S
 
 describe('public surface', function () {
   // Reading the types of the whole library takes seconds on a busy machine.
-  this.timeout(120_000);
 
   let surface: PublicSurface;
   let snapshot: Snapshot;

@@ -38,7 +38,6 @@ const measure = `({
 })`;
 
 describe('deep-hessian analyze', function () {
-  this.timeout(60000);
   const folder = temporaryFolder();
   const run = (): string => join(folder.path(), 'run');
   const out = (): string => join(folder.path(), 'analysis');

@@ -14,7 +14,6 @@ describe('deep-hessian start and compare', () => {
   const folder = temporaryFolder();
 
   it('start runs the three methods, prints a table and writes results and report', async function () {
-    this.timeout(30000);
     const out = join(folder.path(), 'start');
     const { code, out: text, err } = await commandLine('start', ...small, '--time-budget', '0.1', '--out', out);
     expect(code).to.equal(0);
@@ -127,7 +126,6 @@ describe('deep-hessian start and compare', () => {
   });
 
   it('names image files that were left out, and shows figures of sets of two words', async function () {
-    this.timeout(20000);
     const images = join(folder.path(), 'images');
     for (const name of ['a', 'b']) {
       mkdirSync(join(images, name), { recursive: true });

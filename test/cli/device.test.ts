@@ -11,7 +11,6 @@ import { commandLine } from './helpers.js';
 const golden = join(dirname(fileURLToPath(import.meta.url)), '..', 'golden', 'case02.json');
 
 describe('command line: devices', function () {
-  this.timeout(20000);
   const { available, reason } = cudaInfo();
   let folder: string;
   before(() => (folder = mkdtempSync(join(tmpdir(), 'deep-hessian-device-'))));
@@ -73,7 +72,9 @@ describe('command line: devices', function () {
   it('an optimizer that works on the CPU only says so', async () => {
     const asked = await run('--device', 'cuda', '--optimizer', 'adam', '--out', join(folder, 'adam'));
     expect(asked.code).to.equal(1);
-    expect(asked.err).to.match(/optimizer 'adam' runs on the CPU only \(on a GPU: gauss-newton, newton, damped-newton\) \[unsupported\]/);
+    expect(asked.err).to.match(
+      /optimizer 'adam' runs on the CPU only \(on a GPU: gauss-newton, newton, damped-newton\) \[unsupported\]/,
+    );
     const auto = await run('--device', 'auto', '--optimizer', 'adam', '--out', join(folder, 'adam'));
     expect(auto.code).to.equal(0);
     expect(auto.err).to.include("device: cpu (optimizer 'adam' runs on the CPU only");

@@ -12,7 +12,6 @@ import { commandLine } from './helpers.js';
 const digits = '../shared/data/digits/digits.csv.gz';
 
 describe('deep-hessian influence', function () {
-  this.timeout(60000);
   const folder = temporaryFolder();
   const run = (): string => join(folder.path(), 'run');
 

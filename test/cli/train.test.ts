@@ -275,7 +275,6 @@ describe('deep-hessian train', () => {
 
   for (const [signal, expected] of signals) {
     it(`${signal} while the data are read says so, leaves no folder, and exits with ${expected}`, async function () {
-      this.timeout(30000);
       const file = join(folder.path(), 'table.csv');
       writeFileSync(file, '1,2\n3,4\n');
       const out = join(folder.path(), `no-${signal}`);
@@ -303,7 +302,6 @@ describe('deep-hessian train', () => {
     });
 
     it(`${signal} leaves a checkpoint, says how to go on, and exits with ${expected}`, async function () {
-      this.timeout(30000);
       const out = join(folder.path(), signal);
       const child = spawn(process.execPath, [
         '--import',

@@ -21,7 +21,6 @@ function network(hidden: number, l2: number): Network {
 }
 
 describe('influence on digits', function () {
-  this.timeout(60000);
   before(function () {
     if (existsSync(file)) return;
     console.log(`      skipped: ${file} is not there`);

@@ -107,7 +107,6 @@ describe('eigenvalue: networks too large for dense first guesses', () => {
   ];
   for (const samples of [5, 24]) {
     it(`P = 620, N = ${samples}: ends by Lanczos, inner ones by slicing and inverse Lanczos`, function () {
-      this.timeout(20000);
       const point = pointOf(10, 'cross-entropy', wide, samples);
       expect(point.network.parameterCount).to.be.greaterThan(500);
       const w = denseSpectrum(point);

@@ -227,7 +227,6 @@ describe('influence: networks', () => {
 describe('hypergradient against differences of retrained optima', () => {
   for (const kind of ['mse', 'classes'] as const) {
     it(`${kind}: L2 of every layer, and sample weights`, function () {
-      this.timeout(20000);
       const base = problem({ kind, samples: 14, l2: [0.02, 0.03, 0.015], weighted: true, seed: 12 });
       const { network, params, data, random } = base;
       const K = network.outputs;

@@ -193,7 +193,6 @@ describe('laplace: networks', () => {
   }
 
   it('tuning by evidence with retraining raises the evidence and tells layers apart', function () {
-    this.timeout(20000);
     const { network, params, data } = problem({ kind: 'mse', samples: 24, l2: 0.05, seed: 3 });
     const batch = network.batch(data);
     const train = (other: Network, x: Float64Array): void => {

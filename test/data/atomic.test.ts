@@ -50,7 +50,6 @@ describe('atomic files', () => {
   });
 
   it('a process killed in the middle leaves the old content; what it left behind can be removed', function () {
-    this.timeout(20000);
     const at = folder.path('killed');
     mkdirSync(at);
     const path = join(at, 'state');

@@ -209,7 +209,6 @@ describe('image folder', () => {
   });
 
   it('reads real photos: EXIF orientation, grey, CMYK, a truncated file', async function () {
-    this.timeout(20000);
     const path = sharedPath(this, 'data/photos');
     const { train, test, broken } = await readImageFolders(path, { imageSize: 32 });
     expect(train.classes).to.have.length(7);

@@ -12,7 +12,6 @@ import { kernels } from '../../ts/native/index.js';
 import { buildEmulator, emulatedEnvironment, root } from './emulator/build.js';
 
 describe('emulated CUDA', function () {
-  this.timeout(180000);
   let folder = '';
 
   before(async function () {

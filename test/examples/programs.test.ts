@@ -79,7 +79,6 @@ function examples(folder = ''): string[] {
 
 describe('example programs', function () {
   // A program takes two to five seconds of its own, several times that on a machine that is busy.
-  this.timeout(120_000);
 
   it('are all run by a test', () => {
     const tested = (file: string): boolean =>

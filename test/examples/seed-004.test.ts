@@ -32,7 +32,6 @@ describe('example seed-004: plain and Hessian-preconditioned descent', () => {
   });
 
   it('trains on a folder tree like that of ImageNet', async function () {
-    this.timeout(60000);
     const dataDir = needs(this, 'photos');
     const settings = resolveSettings({
       data: 'images', 'data-dir': dataDir, 'image-size': 16, 'batch-size': 4, epochs: 2, lr: 0.5, 'hidden-dim': 8,

@@ -27,7 +27,6 @@ import { largestAllocation } from './mutations.js';
 const golden = fileURLToPath(new URL('../golden/', import.meta.url));
 
 describe('hostile files', function () {
-  this.timeout(30_000);
   let folder = '';
   before(() => {
     folder = mkdtempSync(join(tmpdir(), 'deep-hessian-hostile-'));

@@ -111,7 +111,6 @@ function checkApart(name: keyof Kernels, parts: readonly Part[], special: boolea
 }
 
 describe('kernels on random calls', function () {
-  this.timeout(60_000);
   before(function () {
     if (addon !== null) return;
     console.log(`      not tested: ${reason}`);

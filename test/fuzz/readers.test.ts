@@ -235,7 +235,6 @@ function disturb(value: unknown, steps: readonly number[], choice: number): unkn
 }
 
 describe('fuzzed readers', function () {
-  this.timeout(120_000);
   before(() => {
     folder = mkdtempSync(join(tmpdir(), 'deep-hessian-fuzz-'));
   });

@@ -29,7 +29,6 @@ function problem(samples = 7) {
 }
 
 describe('factorAsync', function () {
-  this.timeout(30_000);
   const folder = temporaryFolder();
   let pool: FactorPool;
   before(() => {

@@ -19,7 +19,6 @@ function mountSmall(path: string, options: string): boolean {
 }
 
 describe('faults under a job', function () {
-  this.timeout(30_000);
   const mounted: string[] = [];
   let scheduler: JobScheduler;
   // Before the folder's own hook, which removes it.

@@ -54,7 +54,7 @@ export async function rejection(promise: Promise<unknown>): Promise<Error> {
 }
 
 /** Waits until `condition` holds, asking every few milliseconds. */
-export async function until(condition: () => boolean, milliseconds = 30_000): Promise<void> {
+export async function until(condition: () => boolean, milliseconds = 60_000): Promise<void> {
   const end = performance.now() + milliseconds;
   while (!condition()) {
     if (performance.now() > end) throw new Error('waited in vain');

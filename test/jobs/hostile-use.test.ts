@@ -10,7 +10,6 @@ import type { TrainEvent } from '../../ts/train/trainer.js';
 import { rejection, small, stateOf, temporaryFolder, until } from './helpers.js';
 
 describe('jobs under hostile use', function () {
-  this.timeout(60_000);
   const folder = temporaryFolder();
   let scheduler: JobScheduler;
   before(() => {

@@ -7,7 +7,6 @@ import { resolveSettings } from '../../ts/train/config.js';
 import { small, stateOf, temporaryFolder, until } from './helpers.js';
 
 describe('job scheduler', function () {
-  this.timeout(30_000);
   const folder = temporaryFolder();
 
   it('runs at most k jobs, those of higher priority first', async () => {

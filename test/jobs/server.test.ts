@@ -22,6 +22,9 @@ interface JobView {
   end?: { step: number; reason: string };
 }
 
+/** Every process that was started, also one that never listened. */
+const children: ChildProcess[] = [];
+
 async function startServer(folder: string, more: string[] = []): Promise<Server> {
   const child = spawn(process.execPath, [
     '--import',
@@ -35,17 +38,18 @@ async function startServer(folder: string, more: string[] = []): Promise<Server>
     '2',
     ...more,
   ]);
+  children.push(child);
   let text = '';
   child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
   child.stderr.on('data', (chunk: Buffer) => (text += chunk.toString()));
-  await until(() => text.includes('listening on') || child.exitCode !== null, 10_000);
+  await until(() => text.includes('listening on') || child.exitCode !== null);
   const url = /http:\/\/\S+\d/.exec(text)?.[0];
   if (url === undefined) throw new Error(`the server did not start:\n${text}`);
   return { url, process: child, output: () => text };
 }
 
-async function stopServer({ process: child }: Server, signal: NodeJS.Signals): Promise<number | null> {
-  if (child.exitCode !== null) return child.exitCode;
+async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {
+  if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
   const exit = new Promise<number | null>((resolve) => child.once('exit', resolve));
   child.kill(signal);
   return exit;
@@ -60,7 +64,7 @@ async function ask(
 ): Promise<{ status: number; job: JobView }> {
   const response = await fetch(server.url + path, {
     method,
-    signal: AbortSignal.timeout(10_000),
+    signal: AbortSignal.timeout(60_000),
     ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
   });
   const text = await response.text();
@@ -73,7 +77,7 @@ async function listen(
   id: string,
   last: (event: string) => boolean,
 ): Promise<[string, { step?: number }][]> {
-  const signal = AbortSignal.timeout(15_000);
+  const signal = AbortSignal.timeout(60_000);
   const response = await fetch(`${server.url}/jobs/${id}/events`, { signal });
   expect(response.headers.get('content-type')).to.match(/^text\/event-stream/);
   const events: [string, { step?: number }][] = [];
@@ -96,10 +100,11 @@ async function listen(
 }
 
 describe('example server', function () {
-  this.timeout(60_000);
   const folder = temporaryFolder();
   let server: Server;
-  afterEach(async () => void (await stopServer(server, 'SIGKILL')));
+  afterEach(async () => {
+    for (const child of children.splice(0)) await stop(child, 'SIGKILL');
+  });
 
   const create = async (config: Record<string, unknown>): Promise<string> => {
     const { status, job } = await ask(server, 'POST', '/jobs', { config: { ...small, ...config } });
@@ -107,7 +112,7 @@ describe('example server', function () {
     return job.id;
   };
   const stateIs = async (id: string, state: string): Promise<JobView> => {
-    for (let n = 0; n < 400; n++) {
+    for (let n = 0; n < 2400; n++) {
       const { job } = await ask(server, 'GET', `/jobs/${id}`);
       if (job.state === state) return job;
       await new Promise((resolve) => setTimeout(resolve, 25));
@@ -172,14 +177,14 @@ describe('example server', function () {
     const config = { steps: 3_000, 'batch-size': 16, 'checkpoint-every': 0.05 };
     const ids = [await create(config), await create({ ...config, seed: 4 }), await create({ ...config, seed: 5 })];
     await listen(server, ids[0], (event) => event === 'step');
-    expect(await stopServer(server, 'SIGTERM')).to.equal(0);
+    expect(await stop(server.process, 'SIGTERM')).to.equal(0);
     expect(server.output()).to.contain('every job is at a checkpoint');
     const stopped = (stateOf(folder('c', ids[0])).counters as { step: number }).step;
     expect(stopped).to.be.within(1, 2_999);
 
     server = await startServer(folder('c'));
     await listen(server, ids[0], (event) => event === 'step');
-    await stopServer(server, 'SIGKILL');
+    await stop(server.process, 'SIGKILL');
     expect((stateOf(folder('c', ids[0])).counters as { step: number }).step).to.be.at.least(stopped);
 
     server = await startServer(folder('c'));

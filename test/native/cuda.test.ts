@@ -24,7 +24,6 @@ function child<T>(source: string, env: Record<string, string> = {}): T {
 const printInfo = "import { cudaInfo } from './ts/native/cuda.ts'; process.stdout.write(JSON.stringify(cudaInfo()));";
 
 describe('looking for CUDA', function () {
-  this.timeout(30000);
   before(function () {
     if (process.env.DEEP_HESSIAN_BINARY === 'none' || kernels.info().backend !== 'openblas' || cudaCore() === null) {
       console.log('      not tested: the native core is not loaded, or older than these tests');
@@ -113,5 +112,5 @@ describe('looking for CUDA without the native core', () => {
   it('says so', () => {
     const info = child<CudaInfo>(printInfo, { DEEP_HESSIAN_BINARY: 'none' });
     expect(info).to.deep.equal({ available: false, reason: 'native core not loaded', libraries: [], devices: [] });
-  }).timeout(30000);
+  });
 });

@@ -36,8 +36,6 @@ function child(args: string[], env: Record<string, string>, cwd = root): { outpu
 }
 
 describe('loading of the kernels', function () {
-  this.timeout(30000);
-
   const printInfo = [
     '--input-type=module',
     '-e',

@@ -197,7 +197,6 @@ describe('report', () => {
   });
 
   describe('in a browser', function () {
-    this.timeout(60000);
     let browser: Browser | null = null;
     before(async function () {
       browser = await launchChromium();

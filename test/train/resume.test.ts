@@ -198,7 +198,6 @@ describe('resume', () => {
 
   for (const optimizer of ['adam', 'gauss-newton']) {
     it(`loses nothing but the last steps to kill -9, at any moment: ${optimizer}`, async function () {
-      this.timeout(60000);
       const script = fileURLToPath(new URL('./killed-run.ts', import.meta.url));
       // Without the spectrum along the run: the moments to be hit are those of steps and checkpoints.
       const timing = { steps: 100000, 'checkpoint-every': 0.01, 'curvature-share': 0 };

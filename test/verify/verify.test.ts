@@ -16,7 +16,6 @@ import { commandLine } from '../cli/helpers.js';
 const golden = fileURLToPath(new URL('../golden', import.meta.url));
 
 describe('verify', function () {
-  this.timeout(60_000);
   let folder = '';
   let report: VerificationReport;
   before(async () => {
