@@ -323,6 +323,78 @@ describe('deep-hessian predict', () => {
     });
   });
 
+  it('gives the deviations of Bayesian linear regression for a network of one layer', async () => {
+    const random = new Random(8);
+    const N = 40;
+    const rows = Array.from({ length: N }, () => {
+      const x = random.normal();
+      return [x, 3 * x - 1 + 0.5 * random.normal()];
+    });
+    put('line.csv', `x,y\n${rows.map((row) => row.join(',')).join('\n')}\n`);
+    const data = ['--data', 'csv', '--file', at('line.csv'), '--l2', '0.01', '--num-layers', '1', '--steps', '20'];
+    const fit = async (run: string, standardise: string): Promise<string[][]> => {
+      const { code, err } = await commandLine(
+        ...['train', ...data, '--standardise', standardise, '--quiet', '--out', at(run)],
+      );
+      expect(code, err).to.equal(0);
+      const outcome = await predict(run, '--file', put('x.csv', 'x\n-2\n0.5\n30\n'), '--uncertainty');
+      expect(outcome.err).to.match(
+        /^uncertainty: .* all 40 training samples.*; its factor takes some [\d.]+\w+ and [\d.e-]+ MiB\n/,
+      );
+      return rowsOf(outcome.out);
+    };
+    const [header, ...lines] = await fit('line', 'none');
+    expect(header).to.deep.equal(['y', 'y (deviation)']);
+    // Mean squared error + l2/2 |w|^2 for y = w x + b: Lambda = A / v + alpha I with A = sum (x, 1)(x, 1)^T, alpha = N l2 / (2 v).
+    const { params } = TrainedModel.open(at('line'));
+    const sum = (f: (x: number, y: number) => number): number => rows.reduce((total, [x, y]) => total + f(x, y), 0);
+    const v = sum((x, y) => (params[0] * x + params[1] - y) ** 2) / N;
+    const alpha = (N * 0.01) / (2 * v);
+    const [a, b, d] = [sum((x) => x * x) / v + alpha, sum((x) => x) / v, N / v + alpha];
+    for (const [n, x] of [-2, 0.5, 30].entries()) {
+      const variance = v + (x * (d * x - b) + (a - b * x)) / (a * d - b * b);
+      // The factor's solves are refined to 1e-10.
+      expect(Number(lines[n][1])).to.be.closeTo(Math.sqrt(variance), 1e-9 * Math.sqrt(variance));
+      expect(Number(lines[n][0])).to.be.closeTo(params[0] * x + params[1], 1e-12 * Math.abs(x));
+    }
+    // In other units inside, and under another prior: the noise is 0.5, told from 40 rows to within some 11 %.
+    const [, [, deviation]] = await fit('scaled', 'all');
+    expect(Number(deviation)).to.be.within(0.35, 0.65);
+    const [record] = jsonLines((await predict('scaled', '--file', at('x.csv'), '--uncertainty', '--json')).out);
+    expect(record.deviations).to.deep.equal({ y: Number(deviation) });
+  });
+
+  it('averages the probabilities of classes over what the data leave open', async () => {
+    const random = new Random(9);
+    const rows = Array.from({ length: 60 }, (_, n) => [(n % 2) + random.normal(), random.normal(), n % 2 ? 'b' : 'a']);
+    put('blur.csv', `x,y,kind\n${rows.map((row) => row.join(',')).join('\n')}\n`);
+    put('far.csv', 'x,y\n0.5,0\n9,9\n-9,4\n');
+    for (const loss of ['cross-entropy', 'binary-cross-entropy']) {
+      await train(`sure-${loss}`, '--data', 'csv', '--file', at('blur.csv'), '--loss', loss, '--l2', '1e-2');
+      const run = [`sure-${loss}`, '--file', at('far.csv'), '--probabilities'] as const;
+      const plain = rowsOf((await predict(...run)).out).slice(1);
+      const averaged = rowsOf((await predict(...run, '--uncertainty')).out).slice(1);
+      for (const [n, [kind, p, none, one]] of averaged.entries()) {
+        expect(kind).to.equal(plain[n][0]);
+        expect(Number(none) + Number(one)).to.be.closeTo(1, 1e-15);
+        expect(Number(p)).to.equal(Math.max(Number(none), Number(one)));
+        // Nearer to one half, and strictly so.
+        expect(Number(p)).to.be.within(0.5, Number(plain[n][1]) - 1e-6);
+      }
+    }
+    await train('least', '--data', 'csv', '--file', at('blur.csv'), '--loss', 'mse', '--l2', '1e-2');
+    await refused(2, /--uncertainty belongs to values/, 'least', '--file', at('far.csv'), '--uncertainty');
+    await train('bare-l2', '--data', 'csv', '--file', at('blur.csv'));
+    await refused(
+      2,
+      /--uncertainty takes a network trained with --l2/,
+      'bare-l2',
+      '--file',
+      at('far.csv'),
+      '--uncertainty',
+    );
+  });
+
   it('takes arrays: the test part of an archive where there is one, inputs alone, a folder', async () => {
     const random = new Random(5);
     const x = Float64Array.from({ length: 40 }, () => random.normal());

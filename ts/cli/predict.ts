@@ -1,18 +1,21 @@
 /** `deep-hessian predict`: what a trained network says of new data, as CSV or JSON lines. */
 import { existsSync } from 'node:fs';
 import { Option, type Command } from 'commander';
+import { linearizeSubject, openSubject } from '../analysis/subject.js';
+import { laplace, type LaplacePosterior } from '../curvature/index.js';
 import { AtomicFile } from '../data/atomic.js';
 import type { MissingPolicy } from '../data/table-rows.js';
 import { DeepHessianError } from '../errors.js';
+import { estimateFactor } from '../inverse/index.js';
 import { kernels } from '../native/index.js';
 import { delimiters } from '../train/experiment.js';
-import { PredictionRun, type PredictedChunk, type PredictionRequest } from '../train/prediction.js';
+import { canBeUncertain, PredictionRun, type PredictedChunk, type PredictionRequest } from '../train/prediction.js';
 import { predictionOf, TrainedModel } from '../train/trained-model.js';
 import { wholeNumber } from './analysis-flags.js';
 import { exitCodes } from './failure.js';
 import { catchInterrupts } from './interrupt.js';
 import { describeFigures } from './progress.js';
-import { formatCount, type Terminal } from './terminal.js';
+import { formatCount, formatNumber, formatSeconds, type Terminal } from './terminal.js';
 
 const name = 'predict';
 
@@ -29,6 +32,7 @@ interface PredictFlags {
   evaluate: boolean;
   out?: string;
   probabilities?: boolean;
+  uncertainty?: boolean;
   json?: boolean;
   quiet?: boolean;
   threads: string;
@@ -42,6 +46,7 @@ Examples:
   deep-hessian predict runs/prices --file new.csv --out predictions.csv
   deep-hessian predict runs/prices --file new.csv --keep id --missing mean --broken skip
   deep-hessian predict runs/iris --file flowers.tsv --delimiter tab --probabilities
+  deep-hessian predict runs/prices --file new.csv --uncertainty
   deep-hessian predict runs/mnist --data-dir data/mnist --json
   deep-hessian predict runs/photos --file cat.jpg --file dog.png
   deep-hessian predict runs/photos --data-dir new-photos
@@ -84,6 +89,11 @@ export function addPredictCommand(program: Command, terminal: Terminal, setCode:
     .option('--no-evaluate', 'targets are not looked at')
     .option('--out <file>', 'the file to write (default: standard output)')
     .option('--probabilities', 'classes: the probability of every class, a column each')
+    .option(
+      '--uncertainty',
+      'values: standard deviation of a new observation; classes: probabilities averaged over what the training data leave open ' +
+        '(Laplace approximation; takes the training data, and a run with --l2)',
+    )
     .option('--json', 'one JSON record a line, the last with the figures')
     .option('--quiet', 'no summary')
     .option('--threads <n>', 'BLAS threads', '1')
@@ -116,24 +126,56 @@ async function predict(flags: PredictFlags, path: string, terminal: Terminal): P
   const model = TrainedModel.open(path);
   if (probabilities && model.classes === null)
     throw new RangeError(`${name}: --probabilities belongs to classes, ${path} predicts values`);
-  const run = await PredictionRun.open(model, request);
   kernels.setThreads(threads);
+  const posterior = flags.uncertainty === true ? await posteriorOf(model, path, quiet || json ? null : terminal) : null;
+  try {
+    return await write(flags, await PredictionRun.open(model, request, posterior), terminal);
+  } finally {
+    posterior?.dispose();
+  }
+}
+
+/** The Laplace posterior of a run at its parameters, on the samples it was trained on. */
+async function posteriorOf(model: TrainedModel, path: string, terminal: Terminal | null): Promise<LaplacePosterior> {
+  const { network, settings } = model;
+  if (!canBeUncertain(model))
+    throw new RangeError(`${name}: --uncertainty belongs to values with loss mse and to classes with another one`);
+  if (network.l2.some((value, l) => !(value > 0) && network.layers[l].parameterCount > 0))
+    throw new RangeError(
+      `${name}: --uncertainty takes a network trained with --l2, which is the prior of its parameters`,
+    );
+  // All that the loss averaged over: fewer would leave more open than the training did.
+  const samples = settings['fixed-batch'] === true ? {} : { samples: Number.MAX_SAFE_INTEGER };
+  const subject = await openSubject(name, { path, given: {}, ...samples });
+  const [route] = estimateFactor({ network, samples: subject.train.samples }, 'gauss-newton')
+    .filter(({ unavailable }) => unavailable === null)
+    .sort((a, b) => a.seconds - b.seconds);
+  terminal?.err(
+    `uncertainty: Laplace approximation on ${subject.choice}, which supposes a minimum of the loss; ` +
+      `its factor takes some ${formatSeconds(Math.max(1e-3, route.seconds))} and ${formatNumber(route.bytes / 2 ** 20)} MiB\n`,
+  );
+  return laplace(linearizeSubject(subject));
+}
+
+/** Goes through the data and writes what comes out. */
+async function write(flags: PredictFlags, run: PredictionRun, terminal: Terminal): Promise<number> {
+  const { out, json = false, quiet = false } = flags;
   const file = out === undefined ? null : await AtomicFile.create(out);
   const interrupt = catchInterrupts((signal) =>
     terminal.err(`${signal}: stopping${out === undefined ? '' : ', nothing is kept'}\n`),
   );
-  const write = async (text: string): Promise<void> => {
+  const put = async (text: string): Promise<void> => {
     if (file === null) terminal.out(text);
     else await file.write(text);
   };
   try {
-    if (!json) await write(csvLine(header(model, run.keys, probabilities)));
+    if (!json) await put(csvLine(header(run, flags)));
     let warned = 0;
     for await (const chunk of run.predict()) {
       for (const { reason } of chunk.left.slice(0, Math.max(0, mostWarnings - warned)))
         terminal.err(`warning: left out ${reason}\n`);
       warned += chunk.left.length;
-      await write((json ? jsonLines : csvLines)(model, run.keys, chunk, probabilities));
+      await put((json ? jsonLines : csvLines)(run, chunk, flags));
       // What waits to be read (an interrupt) gets its turn.
       await new Promise((resolve) => setImmediate(resolve));
       const code = interrupt.code();
@@ -146,7 +188,7 @@ async function predict(flags: PredictFlags, path: string, terminal: Terminal): P
     const figures = run.figures();
     if (json) {
       const { rows, left, evaluated } = run;
-      await write(`${JSON.stringify({ type: 'end', rows, left, evaluated, figures })}\n`);
+      await put(`${JSON.stringify({ type: 'end', rows, left, evaluated, figures })}\n`);
     }
     await file?.commit();
     if (!quiet && !json) terminal.err(summary(run));
@@ -163,12 +205,19 @@ async function predict(flags: PredictFlags, path: string, terminal: Terminal): P
 const mostWarnings = 10;
 
 /** Titles of the columns. */
-function header(model: TrainedModel, keys: readonly string[], probabilities: boolean): string[] {
+function header({ model, keys }: PredictionRun, { probabilities, uncertainty }: PredictFlags): string[] {
   const { classes, valueNames } = model;
   const own =
     classes === null
-      ? (valueNames ?? [])
-      : ['class', likelihood(model), ...(probabilities ? classes.map((text) => `${likelihood(model)}=${text}`) : [])];
+      ? [
+          ...(valueNames ?? []),
+          ...(uncertainty === true ? (valueNames ?? []).map((text) => `${text} (deviation)`) : []),
+        ]
+      : [
+          'class',
+          likelihood(model),
+          ...(probabilities === true ? classes.map((text) => `${likelihood(model)}=${text}`) : []),
+        ];
   // A target that was kept stands beside its prediction.
   return [...keys, ...own.map((title) => (keys.includes(title) ? `${title} (predicted)` : title))];
 }
@@ -185,15 +234,15 @@ function csvLine(cells: readonly (string | number)[]): string {
 }
 
 function csvLines(
-  model: TrainedModel,
-  keys: readonly string[],
+  run: PredictionRun,
   { rows, kept, keys: texts, outcome }: PredictedChunk,
-  probabilities: boolean,
+  flags: PredictFlags,
 ): string {
-  const { classes, values } = outcome;
+  const { model } = run;
+  const { classes, values, deviations } = outcome;
   const names = model.classes ?? model.valueNames ?? [];
   const width = names.length;
-  const absent = new Array<string>(header(model, keys, probabilities).length - keys.length).fill('NA');
+  const absent = new Array<string>(header(run, flags).length - run.keys.length).fill('NA');
   const lines: string[] = [];
   let n = 0;
   for (let place = 0; place < rows; place++) {
@@ -202,7 +251,8 @@ function csvLines(
     else {
       const own = values.subarray(n * width, (n + 1) * width);
       if (classes !== null) cells.push(model.classes?.[classes[n]] ?? String(classes[n]), own[classes[n]]);
-      if (classes === null || probabilities) cells.push(...own);
+      if (classes === null || flags.probabilities === true) cells.push(...own);
+      if (deviations !== undefined) cells.push(...deviations.subarray(n * width, (n + 1) * width));
       n++;
     }
     lines.push(csvLine(cells));
@@ -211,11 +261,12 @@ function csvLines(
 }
 
 function jsonLines(
-  model: TrainedModel,
-  keys: readonly string[],
+  { model, keys }: PredictionRun,
   { first, rows, kept, keys: texts, left, outcome }: PredictedChunk,
-  probabilities: boolean,
+  { probabilities }: PredictFlags,
 ): string {
+  const { deviations } = outcome;
+  const names = model.valueNames ?? [];
   const reasons = new Map(left.map(({ place, reason }) => [place, reason]));
   const lines: string[] = [];
   let n = 0;
@@ -227,7 +278,9 @@ function jsonLines(
       const { class: chosen, probability, values } = predictionOf(model, outcome, n);
       if (chosen === null) record.values = values;
       else Object.assign(record, { class: chosen, [likelihood(model)]: probability });
-      if (chosen !== null && probabilities) record.values = values;
+      if (chosen !== null && probabilities === true) record.values = values;
+      if (deviations !== undefined)
+        record.deviations = Object.fromEntries(names.map((text, k) => [text, deviations[n * names.length + k]]));
       n++;
     }
     lines.push(`${JSON.stringify(record)}\n`);

@@ -4,6 +4,7 @@
  */
 import { stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import type { LaplacePosterior, LaplacePrediction } from '../curvature/index.js';
 import { applyStandardisation } from '../data/standardise.js';
 import type { Delimiter } from '../data/csv-records.js';
 import { noCifar10, readCifar10Part } from '../data/cifar10.js';
@@ -76,6 +77,7 @@ export class PredictionRun {
   private constructor(
     readonly model: TrainedModel,
     private readonly source: RowSource,
+    private readonly posterior: LaplacePosterior | null,
   ) {
     this.sum = new EvaluationSum(model.network, model.standardisation?.values?.scale);
   }
@@ -83,11 +85,16 @@ export class PredictionRun {
   /**
    * Opens the data.
    *
+   * @param posterior of the parameters, for deviations of values or probabilities averaged over it; see {@link canBeUncertain}
    * @throws RangeError for data that do not belong to the model; DeepHessianError 'io' or 'bad-file' for files, 'unsupported' where the
    * checkpoint does not hold what is needed
    */
-  static async open(model: TrainedModel, request: PredictionRequest): Promise<PredictionRun> {
-    return new PredictionRun(model, await openSource(model, request));
+  static async open(
+    model: TrainedModel,
+    request: PredictionRequest,
+    posterior: LaplacePosterior | null = null,
+  ): Promise<PredictionRun> {
+    return new PredictionRun(model, await openSource(model, request), posterior);
   }
 
   /** Name of the data. */
@@ -144,8 +151,34 @@ export class PredictionRun {
       });
       sum.add(params, batch, rowsOf(outputs, withTarget, network.outputs), labels, values);
     }
-    return outcomes(model, outputs);
+    const outcome = outcomes(model, outputs);
+    return this.posterior === null ? outcome : uncertain(model, outcome, this.posterior.predict(inputs));
   }
+}
+
+/** Whether a Laplace posterior says something of the model's predictions: of values by least squares, and of classes by likelihoods. */
+export function canBeUncertain({ network, classes }: TrainedModel): boolean {
+  return (network.loss === 'mse') === (classes === null);
+}
+
+/** Predictions with the uncertainty of the parameters. The class stays that of the network. */
+function uncertain(
+  { network, standardisation }: TrainedModel,
+  { classes, values }: Outcome,
+  { observationVariance, probabilities }: LaplacePrediction,
+): Outcome {
+  const { outputs: K } = network;
+  if (observationVariance !== null) {
+    const scale = standardisation?.values?.scale ?? null;
+    const deviations = observationVariance.map((variance, i) => Math.sqrt(variance) * (scale?.[i % K] ?? 1));
+    return { classes, values, deviations };
+  }
+  const p = probabilities ?? values;
+  // One output stands for the second of two classes.
+  return {
+    classes,
+    values: p.length === values.length ? p : values.map((_, i) => (i % 2 === 1 ? p[i >> 1] : 1 - p[i >> 1])),
+  };
 }
 
 /** Some rows of a matrix, ascending; the matrix itself where they are all. */

@@ -58,6 +58,8 @@ export interface Outcome {
   classes: Int32Array | null;
   /** values in the units of the data, or probabilities of the classes, row-major [N, names] */
   values: Float64Array;
+  /** standard deviation of a new observation about each value, where it was asked for */
+  deviations?: Float64Array;
 }
 
 /**
