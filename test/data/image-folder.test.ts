@@ -20,6 +20,31 @@ describe('image folder', () => {
     return whole;
   };
 
+  it('reads chosen files, and some of a list, as it loads them all', async () => {
+    for (const [name, red] of [
+      ['a/1', 10],
+      ['a/2', 90],
+      ['b/1', 200],
+    ] as const)
+      put(`some/${name}.png`, await colour(red, 20, 30).png().toBuffer());
+    const bad = put('some/b/2.png', Buffer.from('not an image'));
+    const options = { imageSize: 2, normalise: 'standardised' } as const;
+    const { dataset, channels } = await (await ImageFolder.open(folder.path('some'), options)).load();
+    const images = await ImageFolder.open(folder.path('some'), { ...options, channels: channels! });
+    const { inputs, indices } = await images.read(Int32Array.of(3, 2, 0));
+    expect([...indices]).to.deep.equal([2, 0]);
+    expect(inputs).to.deep.equal(Float64Array.of(...dataset.inputs.slice(24), ...dataset.inputs.slice(0, 12)));
+    expect(images.broken.map(({ path }) => path)).to.deep.equal([bad]);
+    const chosen = await ImageFolder.ofFiles([folder.path('some/b/1.png')], { ...options, channels: channels! });
+    expect((await chosen.read(Int32Array.of(0))).inputs).to.deep.equal(dataset.inputs.slice(24));
+    await expectMisuse(chosen.load(), RangeError, /labels\[0\]/);
+    await expectMisuse(chosen.read(Int32Array.of(1)), RangeError, /rows/);
+    await expectMisuse((await ImageFolder.ofFiles([bad], options)).read(Int32Array.of(0)), RangeError, /channels/);
+    const strict = await ImageFolder.ofFiles([bad], { imageSize: 2, broken: 'fail' });
+    await expectFailure(strict.read(Int32Array.of(0)), 'bad-file', /some.b.2\.png: expected an image/);
+    await expectMisuse(ImageFolder.ofFiles([], { imageSize: 0 }), RangeError, /imageSize/);
+  });
+
   it('labels by sorted folder, stores channel by channel, reads jpeg, png and webp', async () => {
     put('plain/b/one.png', await colour(255, 0, 0).png().toBuffer());
     put('plain/a/two.WEBP', await colour(0, 255, 0).webp({ lossless: true }).toBuffer());
