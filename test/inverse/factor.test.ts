@@ -278,6 +278,27 @@ describe('factor: object', () => {
     expect(f.logAbsDet).to.be.closeTo(dense.logAbsDet, 1e-7 * network.parameterCount);
   });
 
+  it('mixed precision serves right-hand sides far outside the range of float32, by every route', () => {
+    for (const method of methods) {
+      const f = factor(point, { matrix: 'gauss-newton', damping: 0.1, method, precision: 'mixed' });
+      const { x: whole } = f.solve(point.gradient);
+      for (const scale of [1e-200, 1e-60, 1e60, 1e200]) {
+        const { x, residual, route } = f.solve(point.gradient.map((value) => scale * value));
+        expect([route, residual <= 1e-10], `${method}, ${scale}`).to.deep.equal(['refinement', true]);
+        expect(
+          relativeError(
+            x.map((value) => value / scale),
+            whole,
+          ),
+        ).to.be.below(1e-8);
+      }
+      const two = new Float64Array(2 * P);
+      two.set(point.gradient);
+      for (let i = 0; i < P; i++) two[P + i] = 1e-90 * point.gradient[i];
+      expect(f.solveMany(two, 2).residual).to.be.at.most(1e-10);
+    }
+  });
+
   it("the entry point with the paper's name solves", () => {
     const { x, residual } = hessianInverseVectorProduct(point, point.gradient);
     expect(residual).to.be.at.most(1e-10);

@@ -1,11 +1,12 @@
 import { expect } from 'chai';
 import { createHostDevice } from '../../ts/device/index.js';
-import { DeviceSampleSpaceFactor, estimateCosts, SampleSpaceFactor } from '../../ts/inverse/index.js';
+import { DeviceSampleSpaceFactor, estimateCosts, factor, SampleSpaceFactor } from '../../ts/inverse/index.js';
 import { sampleSpaceBytes, sampleSpaceLayout } from '../../ts/inverse/cost.js';
 import { Network } from '../../ts/derivatives/index.js';
 import type { Linearization } from '../../ts/derivatives/index.js';
 import { Random } from '../../ts/random.js';
 import { outputRows } from '../../ts/inverse/output-rows.js';
+import { relativeError } from '../helpers/golden.js';
 import { describeShape, randomPoint, shapes } from './helpers.js';
 
 /** Bytes of every typed array that an object holds, itself or in an object of its own; the point's are not its own. */
@@ -52,28 +53,28 @@ function pointOf(
 
 describe('memory of the sample-space route', () => {
   /** Works through everything that allocates, then compares. */
-  function check(point: Linearization, side: 'samples' | 'parameters', label: string): void {
+  function check(point: Linearization, side: 'samples' | 'parameters', label: string, single = false): void {
     const { network, samples } = point;
-    const factor = new SampleSpaceFactor(network, samples, side);
-    factor.assemble(point);
-    expect(factor.factor(0.5), label).to.equal(true);
+    const f = new SampleSpaceFactor(network, samples, side, single);
+    f.assemble(point);
+    expect(f.factor(0.5), label).to.equal(true);
     const x = new Float64Array(network.parameterCount);
-    factor.solve(point.gradient, x, 1);
-    factor.step(x);
-    factor.applyRows(x, new Float64Array(factor.rows));
-    const held = heldBytes(factor);
-    const { sizes } = sampleSpaceLayout(network, samples, side);
+    f.solve(point.gradient, x, 1);
+    f.step(x);
+    f.applyRows(x, new Float64Array(f.rows));
+    const held = heldBytes(f);
+    const { sizes } = sampleSpaceLayout(network, samples, side, single);
     // Covered, and not by much: half a number of pivots and small fields apart, the parts are the arrays.
-    const foreseen = sampleSpaceBytes(network, samples, side) - 8 * sizes.passing;
+    const foreseen = sampleSpaceBytes(network, samples, side, single) - 8 * sizes.passing;
     expect(foreseen, label).to.be.within(held, held + 100);
     // The factor's own figure leaves out only the offsets and widths of the layers.
-    expect(factor.bytes, label).to.be.within(held - 40 * network.layers.length - 100, held);
+    expect(f.bytes, label).to.be.within(held - 40 * network.layers.length - 100, held);
   }
 
   it('is foreseen to the last array, for every shape, on both sides', () => {
     for (const shape of shapes)
       for (const side of ['samples', 'parameters'] as const)
-        check(randomPoint(shape), side, describeShape(shape) + side);
+        for (const single of [false, true]) check(randomPoint(shape), side, describeShape(shape) + side, single);
   });
 
   it('counts the inputs of a wide first layer, stored Gram matrices, and the rows of outputs with a slope', () => {
@@ -103,6 +104,50 @@ describe('memory of the sample-space route', () => {
     expect(sizes.passing).to.be.at.most(2 ** 22);
     // A sample whose rows alone are more: one at a time.
     expect(sampleSpaceLayout({ ...network, outputs: 2 ** 22 } as Network, 3, 'parameters').chunk).to.equal(1);
+  });
+});
+
+describe('sample space in single precision', () => {
+  it('solves to the digits of float32, on both sides', () => {
+    for (const [i, shape] of shapes.entries()) {
+      const point = randomPoint(shape, i + 1);
+      const P = point.network.parameterCount;
+      for (const side of ['samples', 'parameters'] as const) {
+        const [double, single] = [false, true].map((precision) => {
+          const f = new SampleSpaceFactor(point.network, point.samples, side, precision);
+          f.assemble(point);
+          expect(f.factor(0.5)).to.equal(true);
+          return f;
+        });
+        const g = new Random(i).normals(new Float64Array(2 * P));
+        const [x, y] = [new Float64Array(2 * P), new Float64Array(2 * P)];
+        double.solve(g, x, 2);
+        single.solve(g, y, 2);
+        for (const c of [0, P]) {
+          // Conditions up to 1e3: 2^-24 times that. Less than 1e-12 would be no float32.
+          const label = `${describeShape(shape)}, ${side}`;
+          expect(relativeError(y.subarray(c, c + P), x.subarray(c, c + P)), label).to.be.within(1e-12, 1e-4);
+        }
+        double.step(x.subarray(0, P));
+        single.step(y.subarray(0, P));
+        expect(relativeError(y.subarray(0, P), x.subarray(0, P))).to.be.below(1e-4);
+        expect(single.totals.logAbsDet).to.be.closeTo(double.totals.logAbsDet, 1e-5 * P);
+      }
+    }
+  });
+
+  it('factors of mixed precision refine to the tolerance, and hold half the memory', () => {
+    const point = pointOf('cross-entropy', 60, [6, 5, 5, 4]);
+    const options = { matrix: 'gauss-newton', method: 'sample-space', damping: 0.05 } as const;
+    const [double, mixed] = (['float64', 'mixed'] as const).map((precision) =>
+      factor(point, { ...options, precision }),
+    );
+    const [x, y] = [double.solve(point.gradient), mixed.solve(point.gradient)];
+    expect(y.status).to.equal('converged');
+    expect(y.refinements).to.be.greaterThan(x.refinements);
+    expect(y.residual).to.be.at.most(1e-10);
+    expect(relativeError(y.x, x.x)).to.be.below(1e-8);
+    expect(mixed.bytes).to.be.below(0.6 * double.bytes);
   });
 });
 

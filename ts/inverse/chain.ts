@@ -128,16 +128,9 @@ export class ChainFactor implements RawFactor {
       this.sweep(g, x, m, w);
       return;
     }
-    // Scaled to unit size, so that neither tiny nor huge residuals leave the range of float32.
-    let largest = 0;
-    for (let i = 0; i < P * m; i++) largest = Math.max(largest, Math.abs(g[i]));
-    if (largest === 0) {
-      x.fill(0, 0, P * m);
-      return;
-    }
-    for (let i = 0; i < P * m; i++) w.g[i] = g[i] / largest;
+    w.g.set(g.subarray(0, P * m));
     this.sweep(w.g, w.x, m, w);
-    for (let i = 0; i < P * m; i++) x[i] = w.x[i] * largest;
+    x.set(w.x.subarray(0, P * m));
   }
 
   private sweep(g: Real, x: Real, m: number, w: ChainWorkspace): void {

@@ -173,7 +173,7 @@ function formsGramByTiles(network: NetworkModel, samples: number): boolean {
   return sampleSpaceOutputs(network) === 1 || network.layers.length * samples * samples > 2 ** 24;
 }
 
-/** Everything that the sample-space route holds, in float64 numbers; {@link sampleSpaceLayout}. */
+/** Everything that the sample-space route holds, in numbers; {@link sampleSpaceLayout}. */
 export interface SampleSpaceLayout {
   side: 'samples' | 'parameters';
   /** N K', K' = {@link sampleSpaceOutputs} */
@@ -196,8 +196,11 @@ export interface SampleSpaceLayout {
     product: number;
     /** its factor, with diagonal and pivots */
     factor: number;
-    /** R^T, where the last layer's slope has been multiplied into D_L */
+    /** R^T in float64, where D_L does not hold it: after the last layer's slope has been multiplied in, and in float32 */
     outputFactor: number;
+    /** in float32: the parameters, and a vector on its way through the factor */
+    parameters: number;
+    rounded: number;
     /** one vector of outputs, one of rows, offsets and widths of the layers */
     vectors: number;
     /** for the length of a call: the chunk of B while B^T B is formed, two vectors [P] in a solve */
@@ -210,6 +213,7 @@ export function sampleSpaceLayout(
   network: NetworkModel,
   samples: number,
   side: 'samples' | 'parameters' = sampleSpaceSide(network, samples).side,
+  single = false,
 ): SampleSpaceLayout {
   const rows = samples * sampleSpaceOutputs(network);
   const P = network.parameterCount;
@@ -238,8 +242,11 @@ export function sampleSpaceLayout(
       grams: side === 'samples' && !gramByTiles ? network.layers.length * samples * samples : 0,
       travelling: rows * widest,
       product: side === 'parameters' || uniform ? order * order : 0,
-      factor: order * (order + 1) + Math.ceil(order / 2),
-      outputFactor: last.kind === 'affine' && last.linear ? 0 : rows * network.outputs,
+      // The pivots are integers of 32 bits.
+      factor: order * (order + 1) + (single ? order : Math.ceil(order / 2)),
+      outputFactor: !single && last.kind === 'affine' && last.linear ? 0 : rows * network.outputs,
+      parameters: single ? P : 0,
+      rounded: single ? order : 0,
       vectors: samples * network.outputs + rows + 5 * network.layers.length,
       passing: Math.max(2 * P, side === 'parameters' ? chunk * (rows / samples) * P : 0),
     },
@@ -247,8 +254,15 @@ export function sampleSpaceLayout(
 }
 
 /** Bytes that a sample-space factor for N samples will hold, those that it needs for the length of a call included. */
-export function sampleSpaceBytes(network: NetworkModel, samples: number, side?: 'samples' | 'parameters'): number {
-  return 8 * Object.values(sampleSpaceLayout(network, samples, side).sizes).reduce((sum, numbers) => sum + numbers, 0);
+export function sampleSpaceBytes(
+  network: NetworkModel,
+  samples: number,
+  side?: 'samples' | 'parameters',
+  single = false,
+): number {
+  const { outputFactor, vectors, passing, ...rest } = sampleSpaceLayout(network, samples, side, single).sizes;
+  const inPrecision = Object.values(rest).reduce((sum, numbers) => sum + numbers, 0);
+  return 8 * (outputFactor + vectors + passing) + (single ? 4 : 8) * inPrecision;
 }
 
 function sampleSpace(network: NetworkModel, N: number, matrix: MatrixKind): CostEstimate {

@@ -50,7 +50,6 @@ export class DeviceChainFactor implements RawFactor {
   private solveBuffers: SolveBuffers = new Map();
   private columns = 0;
   private readonly diagonals: Float64Array;
-  private scaled = new Float64Array(0);
   private disposed = false;
 
   /**
@@ -64,7 +63,7 @@ export class DeviceChainFactor implements RawFactor {
     point: Linearization,
     matrix: MatrixKind,
     general: boolean,
-    private readonly single = false,
+    single = false,
   ) {
     const { network, samples } = point;
     this.network = network;
@@ -131,7 +130,7 @@ export class DeviceChainFactor implements RawFactor {
 
   /** Bytes of host memory. */
   get bytes(): number {
-    return this.diagonals.byteLength + this.scaled.byteLength;
+    return this.diagonals.byteLength;
   }
 
   private at(name: DeviceChainBufferName): DeviceBuffer {
@@ -188,21 +187,7 @@ export class DeviceChainFactor implements RawFactor {
       const columns = Math.min(width, m - c);
       const part = x.subarray(c * P, (c + columns) * P);
       const right = g.subarray(c * P, (c + columns) * P);
-      if (!this.single) {
-        this.sweep(right, part, columns);
-        continue;
-      }
-      // Scaled to unit size, so that neither tiny nor huge residuals leave the range of float32.
-      let largest = 0;
-      for (let i = 0; i < right.length; i++) largest = Math.max(largest, Math.abs(right[i]));
-      if (largest === 0) {
-        part.fill(0);
-        continue;
-      }
-      if (this.scaled.length < right.length) this.scaled = new Float64Array(right.length);
-      for (let i = 0; i < right.length; i++) this.scaled[i] = right[i] / largest;
-      this.sweep(this.scaled, part, columns);
-      for (let i = 0; i < part.length; i++) part[i] *= largest;
+      this.sweep(right, part, columns);
     }
   }
 

@@ -170,7 +170,7 @@ export class Factor {
       );
       if (this.method === 'dense') this.raw = new DenseFactor(point, matrix, single);
       else if (this.method === 'sample-space') {
-        const raw = new SampleSpaceFactor(network, samples);
+        const raw = new SampleSpaceFactor(network, samples, undefined, single);
         raw.assemble(point);
         this.raw = raw;
       } else this.raw = new ChainFactor(point, matrix, this.method === 'block', single);
@@ -294,7 +294,7 @@ export class Factor {
     let ratio = 0;
     let nearest = 0;
     for (let k = 0; k < 4; k++) {
-      this.raw.solve(v, w, 1);
+      this.applyFactor(v, w, 1);
       // A shift of exactly zero leaves a layer's unused directions without any pivot: the solve divides by it.
       if (!Number.isFinite(kernels.nrm2(P, w, 0))) {
         ratio = Infinity;
@@ -341,7 +341,7 @@ export class Factor {
     if (rhs.length !== P) failRange('solve', 'rhs', `a Float64Array of length ${P}`, rhs);
     checkAllFinite('solve', 'rhs', rhs);
     const x = new Float64Array(P);
-    if (this.regular) this.raw.solve(rhs, x, 1);
+    if (this.regular) this.applyFactor(rhs, x, 1);
     return this.finish(this.refine(rhs, x));
   }
 
@@ -357,7 +357,7 @@ export class Factor {
     if (rhs.length !== P * columns) failRange('solveMany', 'rhs', `a Float64Array of length ${P * columns}`, rhs);
     checkAllFinite('solveMany', 'rhs', rhs);
     const x = new Float64Array(P * columns);
-    if (this.regular) this.raw.solve(rhs, x, columns);
+    if (this.regular) this.applyFactor(rhs, x, columns);
     const residuals = new Float64Array(columns);
     let refinements = 0;
     let status: SolveStatus = 'converged';
@@ -377,6 +377,29 @@ export class Factor {
       status,
       route,
     });
+  }
+
+  /**
+   * x (P x columns) := the factor's solution, unrefined. A factor in float32 is given right-hand sides of unit size, so that
+   * neither tiny nor huge residuals leave its range.
+   */
+  private applyFactor(b: Float64Array, x: Float64Array, columns: number): void {
+    if (this.precision === 'float64') {
+      this.raw.solve(b, x, columns);
+      return;
+    }
+    const P = this.point.network.parameterCount;
+    const scaled = b.slice();
+    const sizes = new Float64Array(columns);
+    for (let c = 0, o = 0; c < columns; c++) {
+      let size = 0;
+      for (let i = c * P; i < (c + 1) * P; i++) size = Math.max(size, Math.abs(b[i]));
+      sizes[c] = size;
+      if (size > 0) for (; o < (c + 1) * P; o++) scaled[o] /= size;
+      else o += P;
+    }
+    this.raw.solve(scaled, x, columns);
+    for (let c = 0, o = 0; c < columns; c++) for (; o < (c + 1) * P; o++) x[o] *= sizes[c];
   }
 
   private finish<T extends Solution | ManySolution>(solution: T): T {
@@ -404,7 +427,7 @@ export class Factor {
     let residual = this.regular ? this.residual(g, x, r) / norm : Infinity;
     let refinements = 0;
     while (residual > this.tolerance && refinements < this.options.maxRefinements && Number.isFinite(residual)) {
-      this.raw.solve(r, best, 1);
+      this.applyFactor(r, best, 1);
       if (firstNonFinite(best) >= 0) break;
       kernels.axpy(P, 1, best, 0, x, 0);
       refinements++;
@@ -444,7 +467,7 @@ export class Factor {
         preconditioner: fromFunction(
           P,
           (v, out) => {
-            this.raw.solve(v, out, 1);
+            this.applyFactor(v, out, 1);
             if (!Number.isFinite(kernels.nrm2(P, out, 0))) out.set(v);
           },
           { symmetric: true, definiteness: 'unknown' },

@@ -11,6 +11,7 @@
  */
 import type { Linearization } from '../derivatives/index.js';
 import { lossOfOutputs } from '../network/losses.js';
+import type { Real } from '../native/index.js';
 import type { NetworkModel } from '../network/index.js';
 import { sampleSpaceOutputs } from './cost.js';
 
@@ -18,7 +19,7 @@ import { sampleSpaceOutputs } from './cost.js';
 export function outputRows(
   network: NetworkModel,
   point: Linearization,
-  out: Float64Array,
+  out: Real,
   offset: number,
   start = 0,
   count = point.samples,

@@ -24,11 +24,12 @@
 import { firstNonFinite } from '../checks.js';
 import type { AffinePoint, Linearization } from '../derivatives/index.js';
 import { DeepHessianError } from '../errors.js';
-import { kernels, Lower, No, Yes } from '../native/index.js';
+import { kernels, Lower, No, Yes, type Real } from '../native/index.js';
 import type { NetworkModel } from '../network/index.js';
 import { SymmetricFactor } from '../linalg/symmetric-factor.js';
 import { outputResidual, outputRows } from './output-rows.js';
 import type { RawFactor } from './raw-factor.js';
+import { allocate } from './stage-point.js';
 import { sampleSpaceBytes, sampleSpaceLayout, sampleSpaceOutputs } from './cost.js';
 import type { FactorTotals } from './stage.js';
 
@@ -48,33 +49,44 @@ export class SampleSpaceFactor implements RawFactor {
   readonly samples: number;
   private readonly outputs: number;
   private readonly widths: Int32Array;
-  private readonly d: Float64Array;
+  private readonly d: Real;
   private readonly dOffsets: Float64Array;
-  private readonly z: Float64Array;
+  private readonly z: Real;
   private readonly zOffsets: Float64Array;
   private readonly zWidths: Int32Array;
   private readonly gramByTiles: boolean;
   private readonly chunk: number;
-  private readonly grams: Float64Array;
+  private readonly grams: Real;
   private readonly gramOffsets: Float64Array;
   private readonly scale: Float64Array;
-  private readonly spare: Float64Array;
+  private readonly spare: Real;
   /** B B^T (or B^T B) without shift (none on the sample side where L2 differs by layer); and the one that is factored */
-  private readonly gram: Float64Array;
+  private readonly gram: Real;
   private readonly gx: SymmetricFactor;
   private readonly uniform: boolean;
   private shift = 0;
   private readonly output: Float64Array;
   private readonly rowVector: Float64Array;
+  /** in single precision: the parameters, and a vector that goes through the factor; else empty */
+  private readonly params: Float32Array;
+  private readonly rounded: Float32Array;
   private point!: Linearization;
 
-  /** @param side which of B B^T and B^T B to factor; default the cheaper one */
-  constructor(network: NetworkModel, samples: number, side?: 'samples' | 'parameters') {
+  /**
+   * @param side which of B B^T and B^T B to factor; default the cheaper one
+   * @param single factor in float32; right-hand sides, solutions and R stay float64
+   */
+  constructor(
+    network: NetworkModel,
+    samples: number,
+    side?: 'samples' | 'parameters',
+    private readonly single = false,
+  ) {
     const K = network.outputs;
     this.network = network;
     this.samples = samples;
     this.outputs = sampleSpaceOutputs(network);
-    const layout = sampleSpaceLayout(network, samples, side);
+    const layout = sampleSpaceLayout(network, samples, side, single);
     const { rows, order, sizes } = layout;
     this.rows = rows;
     this.side = layout.side;
@@ -99,15 +111,17 @@ export class SampleSpaceFactor implements RawFactor {
       this.zOffsets[l] = z;
       z += samples * this.zWidths[l];
     }
-    this.d = new Float64Array(sizes.rowsOfLayers);
-    this.z = new Float64Array(sizes.inputsOfLayers);
+    this.d = allocate(single, sizes.rowsOfLayers);
+    this.z = allocate(single, sizes.inputsOfLayers);
     this.gramOffsets = Float64Array.from({ length: L }, (_, l) => l * samples * samples);
     this.gramByTiles = layout.gramByTiles;
-    this.grams = new Float64Array(sizes.grams);
-    this.spare = new Float64Array(sizes.travelling);
+    this.grams = allocate(single, sizes.grams);
+    this.spare = allocate(single, sizes.travelling);
     this.uniform = network.l2.every((value) => value === network.l2[0]);
-    this.gx = new SymmetricFactor(order);
-    this.gram = new Float64Array(sizes.product);
+    this.gx = new SymmetricFactor(order, allocate(single, order * order));
+    this.gram = allocate(single, sizes.product);
+    this.params = allocate(single, sizes.parameters) as Float32Array;
+    this.rounded = allocate(single, sizes.rounded) as Float32Array;
     this.output = new Float64Array(samples * K);
     this.rowVector = new Float64Array(Math.max(rows, 1));
   }
@@ -118,7 +132,8 @@ export class SampleSpaceFactor implements RawFactor {
   }
 
   get bytes(): number {
-    const arrays = [this.d, this.z, this.grams, this.spare, this.gram, this.output, this.rowVector];
+    const { d, z, grams, spare, gram, output, rowVector, params, rounded } = this;
+    const arrays = [d, z, grams, spare, gram, output, rowVector, params, rounded];
     return this.gx.bytes + arrays.reduce((sum, a) => sum + a.byteLength, this.outputFactor?.byteLength ?? 0);
   }
 
@@ -128,6 +143,8 @@ export class SampleSpaceFactor implements RawFactor {
     const { network, samples: N, outputs, rows, d, dOffsets, z, zOffsets, spare } = this;
     const L = network.layers.length;
     const last = dOffsets[L - 1];
+    if (this.single) this.params.set(point.params);
+    const params = this.single ? this.params : point.params;
     this.outputRows(d, last);
     for (let l = L - 1; l >= 0; l--) {
       const layerPoint = point.layers[l] as AffinePoint;
@@ -138,7 +155,7 @@ export class SampleSpaceFactor implements RawFactor {
       if (l > 0 && residual) d.copyWithin(below, here, here + rows * h);
       if (!layerPoint.linear) scaleTiled(d, here, layerPoint.slope, N, outputs, h);
       if (l > 0) {
-        kernels.gemm(No, Yes, rows, inputs, h, 1, d, here, rows, point.params, weightOffset, inputs, 0, spare, 0, rows);
+        kernels.gemm(No, Yes, rows, inputs, h, 1, d, here, rows, params, weightOffset, inputs, 0, spare, 0, rows);
         if (residual) for (let i = 0; i < rows * inputs; i++) d[below + i] += spare[i];
         else d.set(spare.subarray(0, rows * inputs), below);
       }
@@ -155,7 +172,7 @@ export class SampleSpaceFactor implements RawFactor {
   }
 
   /** Lower triangle of out := shift I + sum_l scale_l (D_l D_l^T) o (Z~_l Z~_l^T). */
-  private multiplyRows(shift: number, out: Float64Array): void {
+  private multiplyRows(shift: number, out: Real): void {
     const { samples: N, outputs, widths, scale, d, dOffsets, z, zOffsets, zWidths, rows, grams, gramOffsets } = this;
     if (this.gramByTiles) {
       kernels.jacobianGram(
@@ -201,7 +218,7 @@ export class SampleSpaceFactor implements RawFactor {
   /** B^T B by chunks of samples: rows of B for layer l are D[(k,n), i] Z~[n, j]. */
   private assembleParameterSide(): void {
     const { samples: N, outputs, network, rows, d, dOffsets, z, zOffsets, gram, order: P, chunk } = this;
-    const b = new Float64Array(chunk * outputs * P);
+    const b = allocate(this.single, chunk * outputs * P);
     gram.fill(0);
     for (let start = 0; start < N; start += chunk) {
       const count = Math.min(chunk, N - start);
@@ -226,7 +243,7 @@ export class SampleSpaceFactor implements RawFactor {
   }
 
   /** D_L = R^T per sample, rows (k, n), columns the K outputs. */
-  private outputRows(out: Float64Array, offset: number): void {
+  private outputRows(out: Real, offset: number): void {
     outputRows(this.network, this.point, out, offset);
   }
 
@@ -253,7 +270,7 @@ export class SampleSpaceFactor implements RawFactor {
         base += layer.parameterCount * Math.log(damping + l2[l]);
       }
       this.shift = 1;
-      this.multiplyRows(1, a as Float64Array);
+      this.multiplyRows(1, a);
     }
     // Positive definite by construction; rounding at shift << |G| u may still defeat Cholesky.
     const definite = kernels.potrf(Lower, order, a, 0, order) === 0;
@@ -276,11 +293,10 @@ export class SampleSpaceFactor implements RawFactor {
 
   /** x := (G + Lambda)^-1 g for any g. */
   solve(g: Float64Array, x: Float64Array, m: number): void {
-    const { network, gx, order } = this;
-    const P = network.parameterCount;
+    const P = this.network.parameterCount;
     if (this.side === 'parameters') {
       if (x !== g) x.set(g.subarray(0, P * m));
-      kernels.potrs(Lower, order, m, gx.matrix, 0, order, x, 0, order);
+      this.solveFactored(x, m);
       return;
     }
     const column = new Float64Array(P);
@@ -291,7 +307,7 @@ export class SampleSpaceFactor implements RawFactor {
       let finite = firstNonFinite(column) < 0;
       if (finite) {
         this.applyRows(column, this.rowVector);
-        kernels.potrs(Lower, order, 1, gx.matrix, 0, order, this.rowVector, 0, order);
+        this.solveFactored(this.rowVector, 1);
         finite = firstNonFinite(this.rowVector) < 0;
       }
       // A division by next to nothing overflows: no solution, which the caller sees, instead of a refusal by the products.
@@ -303,6 +319,20 @@ export class SampleSpaceFactor implements RawFactor {
       // With a uniform shift eps I + B B^T has absorbed the second division.
       if (!this.uniform) this.divide(back);
       for (let i = 0; i < P; i++) x[c * P + i] = column[i] - back[i];
+    }
+  }
+
+  /** v (order x m) := (the factored matrix)^-1 v. */
+  private solveFactored(v: Float64Array, m: number): void {
+    const { order, gx, rounded } = this;
+    if (!this.single) {
+      kernels.potrs(Lower, order, m, gx.matrix, 0, order, v, 0, order);
+      return;
+    }
+    for (let at = 0; at < order * m; at += order) {
+      for (let i = 0; i < order; i++) rounded[i] = v[at + i];
+      kernels.potrs(Lower, order, 1, gx.matrix, 0, order, rounded, 0, order);
+      for (let i = 0; i < order; i++) v[at + i] = rounded[i];
     }
   }
 
@@ -322,10 +352,10 @@ export class SampleSpaceFactor implements RawFactor {
 
   /** rows := B v = R^T J v */
   applyRows(v: Float64Array, rows: Float64Array): void {
-    const { samples: N, outputs, rows: count, d, dOffsets, point, network, output } = this;
+    const { samples: N, outputs, rows: count, point, network, output } = this;
     const K = network.outputs;
     point.jacobianProduct(v, output);
-    const last = this.lastRows(d, dOffsets);
+    const last = this.lastRows();
     for (let k = 0; k < outputs; k++) {
       for (let n = 0; n < N; n++) {
         let sum = 0;
@@ -337,9 +367,9 @@ export class SampleSpaceFactor implements RawFactor {
 
   /** g := B^T rows = J^T R rows */
   applyRowsTransposed(rows: Float64Array, g: Float64Array): void {
-    const { samples: N, outputs, rows: count, d, dOffsets, point, network, output } = this;
+    const { samples: N, outputs, rows: count, point, network, output } = this;
     const K = network.outputs;
-    const last = this.lastRows(d, dOffsets);
+    const last = this.lastRows();
     for (let j = 0; j < K; j++) {
       for (let n = 0; n < N; n++) {
         let sum = 0;
@@ -356,7 +386,7 @@ export class SampleSpaceFactor implements RawFactor {
    * of samples whose probabilities have underflowed, goes the general way. Call after {@link factor}.
    */
   step(x: Float64Array): void {
-    const { point, network, rowVector, order, gx } = this;
+    const { point, network, rowVector } = this;
     const P = network.parameterCount;
     if (this.side === 'parameters') {
       this.solve(point.gradient, x, 1);
@@ -365,7 +395,7 @@ export class SampleSpaceFactor implements RawFactor {
     const rest = this.outputResidual(rowVector) ? new Float64Array(P) : null;
     // What R does not reach goes the general way, as the penalty's gradient does.
     if (rest !== null) point.jacobianTransposedProduct(this.output, rest);
-    kernels.potrs(Lower, order, 1, gx.matrix, 0, order, rowVector, 0, order);
+    this.solveFactored(rowVector, 1);
     this.applyRowsTransposed(rowVector, x);
     if (!this.uniform) this.divide(x);
     const penalised = network.l2.some((value) => value !== 0);
@@ -379,15 +409,17 @@ export class SampleSpaceFactor implements RawFactor {
 
   /** rows := R^+ dLoss/doutputs; what R does not reach stays in `output`, if this returns true. */
   private outputResidual(rows: Float64Array): boolean {
-    return outputResidual(this.network, this.point, this.lastRows(this.d, this.dOffsets), this.output, rows);
+    return outputResidual(this.network, this.point, this.lastRows(), this.output, rows);
   }
 
   private outputFactor: Float64Array | null = null;
   private outputFactorPoint: Linearization | null = null;
-  /** R^T itself: D_L before the last layer's slope was applied. */
-  private lastRows(d: Float64Array, dOffsets: Float64Array): Float64Array {
+  /** R^T itself, in double precision: D_L before the last layer's slope was applied. */
+  private lastRows(): Float64Array {
+    const { d, dOffsets } = this;
     const L = this.network.layers.length;
-    if ((this.point.layers[L - 1] as AffinePoint).linear) return d.subarray(dOffsets[L - 1]);
+    if (d instanceof Float64Array && (this.point.layers[L - 1] as AffinePoint).linear)
+      return d.subarray(dOffsets[L - 1]);
     this.outputFactor ??= new Float64Array(this.rows * this.network.outputs);
     if (this.outputFactorPoint !== this.point) {
       this.outputRows(this.outputFactor, 0);
@@ -401,14 +433,7 @@ export class SampleSpaceFactor implements RawFactor {
 }
 
 /** x[(k,n), i] *= slope[n, i]: the slope of unit i repeats over the outputs k. */
-function scaleTiled(
-  x: Float64Array,
-  offset: number,
-  slope: Float64Array,
-  N: number,
-  repeats: number,
-  units: number,
-): void {
+function scaleTiled(x: Real, offset: number, slope: Float64Array, N: number, repeats: number, units: number): void {
   for (let i = 0, o = offset; i < units; i++) {
     for (let k = 0; k < repeats; k++) for (let n = 0, s = i * N; n < N; n++, o++, s++) x[o] *= slope[s];
   }
