@@ -49,6 +49,8 @@ export {
   type KroneckerOperatorOptions,
 } from './optimize/kronecker.js';
 export { createEkfac } from './optimize/ekfac.js';
+export { trustRegionStep, type TrustRegionStep, type TrustRegionStepOptions } from './optimize/trust-region-step.js';
+export { trustRegionStatuses, type TrustRegionSolution, type TrustRegionStatus } from './optimize/trust-region.js';
 export { createBfgs, type BfgsOptions } from './optimize/bfgs.js';
 export { createLbfgs, type LbfgsOptions } from './optimize/lbfgs.js';
 export { createSchedule, parseSchedule, type Schedule, type ScheduleSpec } from './optimize/schedules.js';

@@ -1,5 +1,5 @@
 /** Analyses of whole networks: what the commands approximate, analyze and influence do, as functions. */
-export { openSubject, type Origin, type Subject, type SubjectRequest } from './subject.js';
+export { linearizeSubject, openSubject, type Origin, type Subject, type SubjectRequest } from './subject.js';
 export {
   compareInverseProducts,
   inverseProductMethods,

@@ -130,7 +130,7 @@ class Newton implements Optimizer {
     const { solveTolerance: tolerance, precision, device } = options;
     const operator = new PointShiftedOperator(point, { tolerance, precision, device });
     try {
-      solver.prepare(operator, point.gradient);
+      if (!solver.prepare(operator, point.gradient)) return { ...report, region: 'not-finite' };
       this.search(params, point, operator, report);
       if (options.inertia && report.index === undefined) {
         const index = operator.factor(options.minimumDamping);

@@ -27,7 +27,7 @@
  * The first lambda comes from the subproblem in a Krylov subspace (Gould, Lucidi, Roma & Toint 1999), whose start mixes g with a
  * random vector so that the hard case cannot hide; products are cheap beside a factorization.
  */
-import { checkFinite, checkInteger, checkNonNegative, checkPositive, checkVector } from '../checks.js';
+import { checkFinite, checkInteger, checkNonNegative, checkPositive, checkVector, firstNonFinite } from '../checks.js';
 import type { Linearization } from '../derivatives/index.js';
 import { DeepHessianError } from '../errors.js';
 import { factorShifted, type Factor, type FactorOptions } from '../inverse/factor.js';
@@ -120,7 +120,7 @@ export class PointShiftedOperator implements ShiftedOperator {
   }
 }
 
-/** How a subproblem ended. */
+/** How a trust-region subproblem ended, by status. */
 export const trustRegionStatuses = {
   interior:
     'The Newton step lies inside the region, with the least lambda allowed or one so small that duality proves it enough.',
@@ -128,6 +128,7 @@ export const trustRegionStatuses = {
   'hard-case': 'A multiple of the leftmost eigenvector was added to reach the boundary.',
   limit: 'The limit of factorizations was met; the step is the best one found.',
 } as const;
+/** A key of {@link trustRegionStatuses}. */
 export type TrustRegionStatus = keyof typeof trustRegionStatuses;
 
 export interface TrustRegionOptions {
@@ -145,13 +146,17 @@ export interface TrustRegionOptions {
   seed?: number;
 }
 
+/** Solution of a trust-region subproblem: what is known of the step s and the curvature around it. */
 export interface TrustRegionSolution {
+  /** how the search ended */
   status: TrustRegionStatus;
+  /** the multiplier, >= 0: (H + lambda I) s = -g */
   lambda: number;
   /** |s| */
   norm: number;
-  /** m(0) - m(s) >= 0 */
+  /** decrease of the model, m(0) - m(s) >= 0, in units of the loss */
   predicted: number;
+  /** factorizations made */
   factorizations: number;
   /** negative eigenvalues of H + minimumShift I, where that shift was factored; else null */
   index: number | null;
@@ -207,8 +212,11 @@ export class TrustRegionSolver {
     return this.eigenvector;
   }
 
-  /** Looks at the curvature around (H, g): to be called once before the solves at a point, for any radius. */
-  prepare(operator: ShiftedOperator, g: Float64Array): void {
+  /**
+   * Looks at the curvature around (H, g): to be called once before the solves at a point, for any radius.
+   * @returns whether the products with H are finite numbers; else there is nothing to solve
+   */
+  prepare(operator: ShiftedOperator, g: Float64Array): boolean {
     const { size: n, krylov, start, noise, eigenvector } = this;
     checkVector('TrustRegionSolver.prepare', 'g', g, n);
     const gNorm = kernels.nrm2(n, g, 0);
@@ -216,9 +224,9 @@ export class TrustRegionSolver {
     for (let i = 0; i < n; i++) start[i] = (gNorm > 0 ? g[i] / gNorm : 0) + share * noise[i];
     krylov.build((v, out) => operator.product(v, out), start);
     krylov.ritzVector(0, eigenvector);
-    normalise(eigenvector);
     this.leftmost = krylov.theta[0];
     this.index = null;
+    return normalise(eigenvector) && firstNonFinite(krylov.theta.subarray(0, krylov.columns)) < 0;
   }
 
   /**
