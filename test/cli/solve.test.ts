@@ -2,8 +2,13 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
+import { linearizeSubject, openSubject, type Subject } from '../../ts/analysis/subject.js';
 import { readGolden } from '../../ts/data/golden.js';
-import { temporaryFolder } from '../train/helpers.js';
+import { readNpy, writeNpy } from '../../ts/data/npy.js';
+import { TrainingSession } from '../../ts/train/session.js';
+import { readWeights } from '../../ts/train/weights.js';
+import { eigenvaluesOf, multiply, normals, relativeError } from '../linalg/helpers.js';
+import { runSession, temporaryFolder } from '../train/helpers.js';
 import { commandLine } from './helpers.js';
 
 const caseFile = fileURLToPath(new URL('../golden/case02.json', import.meta.url));
@@ -46,6 +51,11 @@ describe('deep-hessian solve and info', () => {
       expect(code).to.equal(0);
       const result = JSON.parse(out) as Record<string, unknown>;
       expect(Object.keys(result)).to.have.members([
+        'point',
+        'parameters',
+        'rightHandSides',
+        'matrix',
+        'damping',
         'residual',
         'status',
         'method',
@@ -85,12 +95,141 @@ describe('deep-hessian solve and info', () => {
     });
   }
 
+  describe('a run', () => {
+    const run = (): string => join(folder.path(), 'run');
+    const file = (name: string): string => join(folder.path(), name);
+
+    before(async () => {
+      const settings = { points: 60, 'num-layers': 3, 'hidden-dim': 4, l2: 0.02, steps: 20, seed: 2 };
+      await runSession(await TrainingSession.start(settings, run()));
+    });
+
+    /** The point of the run, from its own parts, and the dense M + eps I. */
+    async function dense(
+      matrix: 'hessian' | 'gauss-newton',
+      eps: number,
+    ): Promise<{ subject: Subject; gradient: Float64Array; a: Float64Array }> {
+      const subject = await openSubject('test', { path: run(), given: {} });
+      const point = linearizeSubject(subject);
+      const a = matrix === 'hessian' ? point.denseHessian() : point.denseGaussNewton();
+      const P = point.gradient.length;
+      for (let i = 0; i < P; i++) a[i * (P + 1)] += eps;
+      return { subject, gradient: point.gradient, a };
+    }
+
+    for (const matrix of ['hessian', 'gauss-newton'] as const) {
+      it(`solves with the ${matrix} and its gradient`, async () => {
+        const out = file(`run-${matrix}.npy`);
+        const result = await commandLine('solve', run(), '--matrix', matrix, '--eps', '0.03', '--out', out, '--json');
+        expect([result.code, result.err]).to.deep.equal([0, '']);
+        const record = JSON.parse(result.out) as Record<string, unknown>;
+        const { gradient, a } = await dense(matrix, 0.03);
+        const P = gradient.length;
+        expect(record.point).to.match(/^a network of 3 layers after 20 steps on spirals.*, all 60 training samples$/);
+        expect(record).to.include({ parameters: P, rightHandSides: 1, matrix, damping: 0.03, status: 'converged' });
+        expect(record.residual).to.be.below(1e-10);
+        const values = eigenvaluesOf(a);
+        const negative = values.filter((value) => value < 0).length;
+        expect(record.inertia).to.deep.equal({ positive: P - negative, negative, zero: 0 });
+        // Sums of P logarithms of eigenvalues known to 1e-14 of the largest, of about 10, and at least 1e-3.
+        expect(record.logAbsDet).to.be.closeTo(
+          values.reduce((sum, value) => sum + Math.log(Math.abs(value)), 0),
+          1e-8,
+        );
+        const { data, shape } = await readNpy(out);
+        expect(shape).to.deep.equal([P]);
+        expect(relativeError(multiply(a, data), gradient)).to.be.below(1e-9);
+      });
+    }
+
+    it('solves for the rows of a file, and writes rows', async () => {
+      const { gradient, a } = await dense('hessian', 0.03);
+      const P = gradient.length;
+      const rhs = normals(3 * P, 4);
+      await writeNpy(file('rhs.npy'), rhs, [3, P]);
+      const out = file('rows.npy');
+      const flags = ['--eps', '0.03', '--rhs', file('rhs.npy')];
+      const { code, out: text } = await commandLine('solve', run(), ...flags, '--out', out);
+      expect(code).to.equal(0);
+      expect(text)
+        .to.match(/^point {7}a network of 3 layers/)
+        .and.match(/^solutions {3}3$/m)
+        .and.match(/^status {6}converged$/m)
+        .and.match(/^inertia {5}\d+ positive, \d+ negative, 0 zero$/m);
+      const { data, shape } = await readNpy(out);
+      expect(shape).to.deep.equal([3, P]);
+      for (let m = 0; m < 3; m++) {
+        const row = data.slice(m * P, (m + 1) * P);
+        expect(relativeError(multiply(a, row), rhs.slice(m * P, (m + 1) * P))).to.be.below(1e-9);
+      }
+      const tensors = await commandLine('solve', run(), ...flags, '--out', file('rows.safetensors'));
+      expect(tensors.code).to.equal(2);
+      expect(tensors.err).to.match(/expected a \.npy file for --out, as --rhs has 3 rows/);
+    });
+
+    it('writes the solution in the layout of the weights', async () => {
+      const [npy, tensors] = [file('x.npy'), file('x.safetensors')];
+      for (const out of [npy, tensors]) expect((await commandLine('solve', run(), '--out', out)).code).to.equal(0);
+      const { subject } = await dense('hessian', 0.1);
+      expect(await readWeights(tensors, subject.network)).to.deep.equal((await readNpy(npy)).data);
+    });
+
+    it('refuses right-hand sides that do not fit, with both sizes', async () => {
+      const { gradient } = await dense('hessian', 0.1);
+      const P = gradient.length;
+      for (const shape of [[P + 1], [P, 2], [1, 1, P], [0, P]]) {
+        const path = file(`bad-${shape.join('x')}.npy`);
+        await writeNpy(path, new Float64Array(shape.reduce((a, b) => a * b)), shape);
+        const { code, out, err } = await commandLine('solve', run(), '--rhs', path);
+        expect([code, out]).to.deep.equal([2, '']);
+        expect(err).to.contain(`expected an array of shape (${P}) or (m, ${P})`).and.contain(path);
+        expect(err).to.contain(`received shape (${shape.join(', ')})`);
+      }
+      const none = await commandLine('solve', run(), '--rhs', file('none.npy'));
+      expect(none.code).to.equal(1);
+      expect(none.err).to.contain('none.npy');
+    });
+
+    it('takes a network by flags, and other samples', async () => {
+      const flags = ['--num-layers', '2', '--hidden-dim', '3', '--points', '40', '--json'];
+      const fresh = JSON.parse((await commandLine('solve', ...flags)).out) as Record<string, unknown>;
+      expect(fresh.point).to.match(/^a network of 2 layers freshly initialised .* all 40 training samples$/);
+      const fewer = JSON.parse((await commandLine('solve', run(), '--samples', '10', '--json')).out) as {
+        point: string;
+      };
+      expect(fewer.point).to.contain('the first 10 of 60 training samples');
+    });
+
+    it('solves where the inertia is not certain, and says that', async () => {
+      // Wide first layer on two features: more than 3,000 parameters, so no dense factor decides, and float32 resolves no 1e-9.
+      const flags = [
+        '--num-layers',
+        '2',
+        '--hidden-dim',
+        '700',
+        '--points',
+        '40',
+        '--eps',
+        '1e-9',
+        '--precision',
+        'mixed',
+      ];
+      const { code, out, err } = await commandLine('solve', ...flags, '--tolerance', '1', '--json');
+      expect(code).to.equal(0);
+      expect(err).to.match(/^warning: inertia: .*not certain/);
+      expect(JSON.parse(out)).to.include({ inertia: null, logAbsDet: null });
+    });
+  });
+
   const misuse: [string[], RegExp, number][] = [
-    [['--case', caseFile, '--eps', '0'], /finite number > 0 for --eps, received 0/, 2],
+    [['--case', caseFile, '--eps', '0'], /finite number > 0 for --eps, received "0"/, 2],
     [['--case', caseFile, '--eps', 'small'], /--eps, received "small"/, 2],
     [['--case', caseFile, '--matrix', 'fisher'], /'hessian', 'gauss-newton'/, 2],
     [['--case', caseFile, '--method', 'magic'], /'auto', 'block'/, 2],
-    [[], /required option '--case/, 2],
+    [['--case', caseFile, '--out', 'x.txt'], /'\.npy', '\.safetensors' for the ending of --out, received "\.txt"/, 2],
+    [['--case', caseFile, '--samples', '3', '--data', 'digits'], /beside --case.*received --samples, --data/, 2],
+    [['runs/none', '--case', caseFile], /beside --case.*received checkpoint runs\/none/, 2],
+    [['runs/none'], /runs\/none/, 1],
     [['--case', 'missing.json'], /missing\.json/, 1],
   ];
   for (const [args, message, expected] of misuse) {
