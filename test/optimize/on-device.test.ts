@@ -57,6 +57,7 @@ const variants: [string, Network, Make][] = [
     (device) => createGaussNewton(network, { momentum: 0.5, control: 'gain-ratio', device }),
   ],
   ['gauss-newton, geodesic', network, (device) => createGaussNewton(network, { geodesic: true, device })],
+  ['gauss-newton, mixed precision', network, (device) => createGaussNewton(network, { precision: 'mixed', device })],
   ['gauss-newton, custom layers', mixed, (device) => createGaussNewton(mixed, { device })],
   ['newton', network, (device) => createNewton(network, { inertia: true, device })],
   ['newton, custom layers, mixed precision', mixed, (device) => createNewton(mixed, { precision: 'mixed', device })],
@@ -99,7 +100,7 @@ describe('optimizers on a device', () => {
     }
   }
 
-  for (const [label, net, make] of [0, 4, 5, 7].map((i) => variants[i])) {
+  for (const [label, net, make] of [0, 4, 5, 6, 8].map((i) => variants[i])) {
     it(`${label}: a device that fails at any call ends the step with its error, and holds nothing afterwards`, () => {
       const whole = instrument(createHostDevice());
       train(net, () => make(whole.device), 3);
@@ -118,7 +119,7 @@ describe('optimizers on a device', () => {
 
   it('a device that is too small is said with the figures', () => {
     const device = createHostDevice({ memoryLimit: 1000 });
-    const [[, , first], , , , , [, , newton]] = variants;
+    const [first, newton] = [variants[0][2], variants[6][2]];
     expect(() => train(network, () => first(device)))
       .to.throw(DeepHessianError, /a batch of 12 samples needs .* but 1\.0 kB of CPU .* is free/)
       .that.includes({ code: 'out-of-memory' });

@@ -63,12 +63,16 @@ describe('resume', () => {
     }
   });
 
-  for (const { name } of optimizerEntries) {
+  const kinds = [
+    ...optimizerEntries.map((entry) => ({ name: entry.name, optimizer: entry.name })),
+    { name: 'gauss-newton in mixed precision', optimizer: 'gauss-newton', precision: 'mixed' },
+  ];
+  for (const { name, ...choice } of kinds) {
     for (const batch of ['full', 'stream'] as const) {
       it(`goes on with the same bits: ${name}, ${batch}`, async () => {
         const settings = {
           ...small,
-          optimizer: name,
+          ...choice,
           steps: 24,
           ...(batch === 'stream' ? { 'batch-size': 16 } : {}),
         };
@@ -161,7 +165,7 @@ describe('resume', () => {
 
   it('starts anew in the folder of a run that was killed before its first checkpoint', async () => {
     const path = join(folder.path(), 'barely');
-    await TrainingSession.start({ ...small, steps: 2 }, path);
+    await (await TrainingSession.start({ ...small, steps: 2 }, path)).close();
     const error = await TrainingSession.resume(path).catch((caught: unknown) => caught as Error);
     expect((error as Error).message).to.match(/ended before its first checkpoint; start it anew/);
     await runSession(await TrainingSession.start({ ...small, steps: 3 }, path));

@@ -127,8 +127,8 @@ export class SampleSpaceFactor implements RawFactor {
   }
 
   /** Bytes that a factor for `samples` samples will hold. */
-  static estimateBytes(network: NetworkModel, samples: number): number {
-    return sampleSpaceBytes(network, samples);
+  static estimateBytes(network: NetworkModel, samples: number, single = false): number {
+    return sampleSpaceBytes(network, samples, undefined, single);
   }
 
   get bytes(): number {

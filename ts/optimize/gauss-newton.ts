@@ -47,21 +47,10 @@ import {
   firstNonFinite,
 } from '../checks.js';
 import type { Linearization, Network } from '../derivatives/index.js';
-import { chooseDevice, type DeviceKernels, type DeviceName } from '../device/index.js';
-import { DeepHessianError } from '../errors.js';
-import {
-  availableMemory,
-  DeviceSampleSpaceFactor,
-  factor,
-  formatBytes,
-  formatSeconds,
-  SampleSpaceFactor,
-  sampleSpaceSide,
-  sampleSpaceWork,
-  type Factor,
-} from '../inverse/index.js';
+import type { DeviceKernels, DeviceName } from '../device/index.js';
 import { kernels } from '../native/index.js';
 import type { Batch } from '../network/index.js';
+import { FactorSolver, SampleSpaces, type DampedSolver } from './damped-solvers.js';
 import { checkBelow, checkDampingBounds, checkDevice, settingsOf } from './option-checks.js';
 import {
   stateCount,
@@ -103,7 +92,7 @@ export interface GaussNewtonOptions {
   geodesic?: boolean;
   /** a batch whose step is modelled to take longer is refused with the numbers, default 60 */
   maxStepSeconds?: number;
-  /** of the block factor that custom layers need, default 'float64'; 'mixed': in single precision, refined in double */
+  /** of the solves, default 'float64'; 'mixed': factored in single precision and refined in double, where single suffices */
   precision?: 'float64' | 'mixed';
   /**
    * where the solve is done, default 'cpu'; 'cuda': on an NVIDIA card, 'auto': there where it is modelled to be faster; or an
@@ -162,8 +151,8 @@ class GaussNewton implements Optimizer {
   private readonly second: Float64Array;
   private readonly product: Float64Array;
   private point: Linearization | null = null;
-  private space: SampleSpaceFactor | DeviceSampleSpaceFactor | null = null;
-  private readonly affine: boolean;
+  /** null with custom layers, which take the block factor */
+  private readonly spaces: SampleSpaces | null;
 
   constructor(
     private readonly network: Network,
@@ -178,7 +167,8 @@ class GaussNewton implements Optimizer {
     this.best = new Float64Array(P);
     this.second = new Float64Array(options.geodesic ? P : 0);
     this.product = new Float64Array(P);
-    this.affine = network.layers.every((layer) => layer.kind === 'affine');
+    const affine = network.layers.every((layer) => layer.kind === 'affine');
+    this.spaces = affine ? new SampleSpaces(network, options) : null;
   }
 
   step(params: Float64Array, batch: Batch): StepReport {
@@ -187,7 +177,7 @@ class GaussNewton implements Optimizer {
     this.onward = null;
     const point = (this.point = network.linearize(params, batch, this.point ? { reuse: this.point } : undefined));
     if (!Number.isFinite(point.loss)) return { loss: point.loss, accepted: false, stepNorm: 0, damping: this.eps };
-    const solver = this.prepare(point);
+    const solver = this.spaces?.at(point) ?? new FactorSolver(point, this.options);
     try {
       return this.options.control === 'search'
         ? this.search(params, point, solver)
@@ -198,7 +188,7 @@ class GaussNewton implements Optimizer {
   }
 
   /** One trial at `eps`: leaves params - x in `trial`. */
-  private attempt(params: Float64Array, point: Linearization, solver: Solver, eps: number): Trial {
+  private attempt(params: Float64Array, point: Linearization, solver: DampedSolver, eps: number): Trial {
     const { step_: x, trial, product, previous } = this;
     const P = params.length;
     // G + eps I that loses definiteness to rounding: eps is below what float64 resolves.
@@ -223,7 +213,7 @@ class GaussNewton implements Optimizer {
   }
 
   /** Walks eps by a constant factor while the trial's loss falls; takes the best trial, or a bounded step uphill. */
-  private search(params: Float64Array, point: Linearization, solver: Solver): StepReport {
+  private search(params: Float64Array, point: Linearization, solver: DampedSolver): StepReport {
     const { options } = this;
     const { searchFactor: f, maxTrials, minimumDamping, maximumDamping } = options;
     const { loss } = point;
@@ -286,7 +276,7 @@ class GaussNewton implements Optimizer {
     return this.uphill >= leastUphill ? this.uphill : 0;
   }
 
-  private byGainRatio(params: Float64Array, point: Linearization, solver: Solver): StepReport {
+  private byGainRatio(params: Float64Array, point: Linearization, solver: DampedSolver): StepReport {
     const { accept, maxTrials, minimumDamping, maximumDamping, decrease, increase } = this.options;
     const { loss } = point;
     let rho = NaN;
@@ -322,7 +312,7 @@ class GaussNewton implements Optimizer {
   }
 
   /** Tries the second-order term on top of `trial`; keeps it when the loss is lower. Returns the loss kept. */
-  private accelerate(params: Float64Array, point: Linearization, solver: Solver, loss: number): number {
+  private accelerate(params: Float64Array, point: Linearization, solver: DampedSolver, loss: number): number {
     const { network, step_: x, second } = this;
     const P = params.length;
     const N = point.samples;
@@ -346,61 +336,6 @@ class GaussNewton implements Optimizer {
     return accelerated;
   }
 
-  private prepare(point: Linearization): Solver {
-    if (!this.affine) return new BlockSolver(point, this.options);
-    if (this.space === null || this.space.samples !== point.samples) {
-      this.space?.dispose();
-      this.space = null;
-      this.space = this.onDevice(point.samples) ?? this.onHost(point.samples);
-    }
-    this.space.assemble(point);
-    return new SampleSpaceSolver(this.space, point);
-  }
-
-  /** The solver on the device of the options, null where the CPU does it. */
-  private onDevice(samples: number): DeviceSampleSpaceFactor | null {
-    const { device: wanted } = this.options;
-    if (wanted === 'cpu') return null;
-    const { network } = this;
-    const work = sampleSpaceWork(network, samples);
-    const { device } = chooseDevice('gauss-newton', wanted, work, sampleSpaceSide(network, samples).seconds);
-    if (device === null) return null;
-    const bytes = DeviceSampleSpaceFactor.estimateBytes(network, samples);
-    const { free } = device.memory();
-    if (bytes <= free) return new DeviceSampleSpaceFactor(device, network, samples);
-    if (wanted === 'auto') return null;
-    throw new DeepHessianError(
-      'out-of-memory',
-      `gauss-newton: a batch of ${samples} samples needs ${formatBytes(bytes)} but ${formatBytes(free)} of ${device.name} is free; ` +
-        'use smaller batches or the CPU',
-      { bytes, free },
-    );
-  }
-
-  private onHost(samples: number): SampleSpaceFactor {
-    const bytes = SampleSpaceFactor.estimateBytes(this.network, samples);
-    const available = availableMemory();
-    if (bytes > available) {
-      throw new DeepHessianError(
-        'out-of-memory',
-        `gauss-newton: a batch of ${samples} samples needs ${formatBytes(bytes)} but ${formatBytes(available)} is available; ` +
-          'use smaller batches, kfac or hessian-free',
-        { bytes, available },
-      );
-    }
-    const { seconds } = sampleSpaceSide(this.network, samples);
-    if (seconds > this.options.maxStepSeconds) {
-      // A step cannot be interrupted: one of many minutes would look like a hang.
-      throw new DeepHessianError(
-        'unsupported',
-        `gauss-newton: one step on a batch of ${samples} samples is modelled at ${formatSeconds(seconds)}, above maxStepSeconds = ` +
-          `${this.options.maxStepSeconds}; use smaller batches, kfac or hessian-free, or raise maxStepSeconds`,
-        { seconds, samples: samples },
-      );
-    }
-    return new SampleSpaceFactor(this.network, samples);
-  }
-
   settle(params: Float64Array, batch: Batch): void {
     if (this.left === null || this.onward !== null || this.lossAt(params, batch) <= this.left.loss) return;
     this.onward = params.slice();
@@ -409,8 +344,9 @@ class GaussNewton implements Optimizer {
 
   state(): OptimizerState {
     const { eps: damping, least, since, uphill, left, onward } = this;
+    const floor = this.spaces?.floor ?? 0;
     return {
-      scalars: { damping, least, since, uphill, ...(left && { leftLoss: left.loss }) },
+      scalars: { damping, least, since, uphill, ...(left && { leftLoss: left.loss }), ...(floor > 0 && { floor }) },
       vectors: {
         previous: this.previous.slice(),
         ...(left && { left: left.params.slice() }),
@@ -437,6 +373,9 @@ class GaussNewton implements Optimizer {
     const left = optional('left');
     this.left = left && { loss: stateNumber('gauss-newton.restore', state, 'leftLoss'), params: left };
     this.onward = optional('onward');
+    const floor = Object.hasOwn(state.scalars, 'floor') ? stateNumber('gauss-newton.restore', state, 'floor') : 0;
+    checkNonNegative('gauss-newton.restore', 'floor', floor);
+    if (this.spaces !== null) this.spaces.floor = floor;
     this.eps = damping;
     this.least = least;
     this.since = since;
@@ -444,8 +383,7 @@ class GaussNewton implements Optimizer {
   }
 
   dispose(): void {
-    this.space?.dispose();
-    this.space = null;
+    this.spaces?.dispose();
     this.point = null;
   }
 }
@@ -472,96 +410,6 @@ interface Trial {
   rho: number;
 }
 
-/** The damped solve at one point, for several eps. */
-interface Solver {
-  factor(eps: number): boolean;
-  /** x := (G + eps I)^-1 grad */
-  solve(x: Float64Array): void;
-  /** v := (G + eps I)^-1 v */
-  solveAny(v: Float64Array): void;
-  /** x += mu (phi - (G + eps I)^-1 G phi) */
-  carry(phi: Float64Array, mu: number, x: Float64Array): void;
-  /** Lets go of what belongs to the point. */
-  dispose(): void;
-}
-
-class SampleSpaceSolver implements Solver {
-  private scratch: Float64Array | null = null;
-  private back: Float64Array | null = null;
-  constructor(
-    private readonly space: SampleSpaceFactor | DeviceSampleSpaceFactor,
-    private readonly point: Linearization,
-  ) {}
-
-  factor(eps: number): boolean {
-    return this.space.factor(eps);
-  }
-
-  solve(x: Float64Array): void {
-    this.space.step(x);
-  }
-
-  solveAny(v: Float64Array): void {
-    this.back ??= new Float64Array(v.length);
-    this.space.solve(v, this.back, 1);
-    v.set(this.back);
-  }
-
-  carry(phi: Float64Array, mu: number, x: Float64Array): void {
-    const P = x.length;
-    this.scratch ??= new Float64Array(P);
-    this.back ??= new Float64Array(P);
-    this.point.gaussNewtonProduct(phi, this.scratch);
-    this.space.solve(this.scratch, this.back, 1);
-    for (let i = 0; i < P; i++) x[i] += mu * (phi[i] - this.back[i]);
-  }
-
-  dispose(): void {
-    // The space serves the next point, too.
-  }
-}
-
-class BlockSolver implements Solver {
-  private f: Factor | null = null;
-  constructor(
-    private readonly point: Linearization,
-    private readonly options: Pick<Settings, 'precision' | 'device'>,
-  ) {}
-
-  factor(eps: number): boolean {
-    if (this.f === null) {
-      const { precision, device } = this.options;
-      this.f = factor(this.point, {
-        matrix: 'gauss-newton',
-        damping: eps,
-        precision,
-        device,
-        onFailure: 'return',
-        tolerance: 1e-8,
-      });
-    } else this.f.refactor(eps);
-    return this.f.isRegular;
-  }
-
-  solve(x: Float64Array): void {
-    x.set(this.f!.solve(this.point.gradient).x);
-  }
-
-  solveAny(v: Float64Array): void {
-    v.set(this.f!.solve(v).x);
-  }
-
-  carry(phi: Float64Array, mu: number, x: Float64Array): void {
-    const back = this.f!.solve(this.point.gaussNewtonProduct(phi)).x;
-    for (let i = 0; i < x.length; i++) x[i] += mu * (phi[i] - back[i]);
-  }
-
-  dispose(): void {
-    this.f?.dispose();
-    this.f = null;
-  }
-}
-
 /**
  * Exact damped Gauss-Newton (Levenberg-Marquardt). See the head of gauss-newton.ts for the method, and when not to use it.
  *
@@ -585,14 +433,6 @@ export function createGaussNewton(network: Network, options: GaussNewtonOptions 
   checkBelow(operation, 'momentum', settings.momentum, 1);
   checkInteger(operation, 'maxTrials', settings.maxTrials, 1, 1000);
   checkBoolean(operation, 'geodesic', settings.geodesic);
-  if (settings.precision === 'mixed' && network.layers.every((layer) => layer.kind === 'affine')) {
-    failRange(
-      operation,
-      'precision',
-      "'float64' (the sample space, which serves networks without custom layers, is in double)",
-      settings.precision,
-    );
-  }
   if (settings.decrease >= 1) failRange(operation, 'decrease', 'a number from 0 to 1 (exclusive)', settings.decrease);
   if (settings.searchFactor <= 1) failRange(operation, 'searchFactor', 'a number > 1', settings.searchFactor);
   if (settings.increase <= 1) failRange(operation, 'increase', 'a number > 1', settings.increase);

@@ -14,7 +14,7 @@ import { createLbfgs } from './lbfgs.js';
 import { OptionError } from './option-checks.js';
 import { checkOption, type OptionSpec, type OptionValue } from './option-schema.js';
 import type { Optimizer } from './optimizer.js';
-import { secondOrderEntries } from './second-order-entries.js';
+import { precision, secondOrderEntries } from './second-order-entries.js';
 import { createSgd } from './sgd.js';
 
 /** An optimizer in the registry. */
@@ -252,6 +252,7 @@ const entries: readonly OptimizerEntry[] = [
         maximum: 1000,
         help: 'most trials of one step',
       },
+      precision,
     ],
     rateGrid: [],
     onDevice: true,

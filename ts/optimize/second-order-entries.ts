@@ -49,14 +49,14 @@ const maxTrials = (value: number): OptionSpec => ({
   help: 'most trials of one step',
 });
 
-/** Of the optimizers that solve through the block factor. */
-const precision: OptionSpec = {
+/** Of the optimizers whose steps are exact solves. */
+export const precision: OptionSpec = {
   name: 'precision',
   flag: 'precision',
   type: 'choice',
   choices: ['float64', 'mixed'],
   default: 'float64',
-  help: 'of the block factor: double, or single precision refined in double',
+  help: 'of the factors: double, or single precision refined in double',
 };
 
 export const newtonEntry: OptimizerEntry = {
