@@ -23,7 +23,8 @@ import { DeepHessianError } from '../errors.js';
 
 const suffix = '.partial';
 
-function temporaryName(path: string): string {
+/** A name beside `path` that nobody else uses; {@link removeLeftovers} knows it. */
+export function temporaryName(path: string): string {
   return join(dirname(path), `.${basename(path)}.${process.pid}-${randomBytes(6).toString('hex')}${suffix}`);
 }
 

@@ -11,7 +11,7 @@
  */
 import { EventEmitter } from 'node:events';
 import { existsSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import {
   checkBoolean,
   checkFinite,
@@ -22,8 +22,8 @@ import {
   checkPositive,
   failType,
 } from '../checks.js';
-import { DeepHessianError } from '../errors.js';
 import { resolveSettings, type Settings } from '../train/config.js';
+import { lockToken, releaseRun } from '../train/run-lock.js';
 import type { EndRecord, EvaluationRecord, StepRecord, TrainEvent } from '../train/trainer.js';
 import { EventQueue, type WhenFull } from './event-queue.js';
 import { defaultScheduler, JobScheduler } from './job-scheduler.js';
@@ -41,7 +41,7 @@ export interface TrainingJobOptions {
   folder?: string;
   /**
    * Go on from the folder's checkpoint where it has one, default false: a folder that holds a run is then refused. A job fails
-   * with 'io' while another one of the process is training in its folder.
+   * with 'io' while another run, of this process or another one, is at work in its folder.
    */
   resume?: boolean;
   /** Jobs of higher priority start earlier; equal ones in the order of `start`. Default 0. */
@@ -85,9 +85,6 @@ interface JobEvents {
 
 /** Records under way between thread and job before the thread waits. */
 const window = 32;
-
-/** Run folders in which a job of this process is training. */
-const occupied = new Set<string>();
 
 let count = 0;
 
@@ -317,21 +314,17 @@ export class TrainingJob extends EventEmitter<JobEvents> implements AsyncIterabl
     this.stay = new Promise((resolve) => {
       leave = resolve;
     });
-    const task: TrainingTask = { settings: this.config, folder: this.folder, resume: this.resumes, window };
-    const place = resolve(this.folder);
+    const task: TrainingTask = {
+      settings: this.config,
+      folder: this.folder,
+      resume: this.resumes,
+      lock: lockToken(),
+      window,
+    };
     let failure: Error | null = null;
     let end: EndRecord | null = null;
-    let claimed = false;
     try {
       this.become('running');
-      // Two threads that write the records of one folder would mix them, and each would end in the other's checkpoint.
-      if (occupied.has(place)) {
-        throw new DeepHessianError('io', `${this.folder}: another job of this process is training in the folder`, {
-          path: this.folder,
-        });
-      }
-      occupied.add(place);
-      claimed = true;
       if (!this.resumes) this.vacant = !existsSync(join(this.folder, 'config.json'));
       const running = pool.start('runTraining', task);
       this.task = running;
@@ -342,8 +335,11 @@ export class TrainingJob extends EventEmitter<JobEvents> implements AsyncIterabl
           this.facts_ = message.facts;
           // From here on the folder holds this job's run.
           this.resumes = true;
-        } else if (message.type === 'failed') failure = unpackError(message.error);
-        else {
+        } else if (message.type === 'failed') {
+          failure = unpackError(message.error);
+          // Refused: a run that has come into the folder meanwhile is somebody else's.
+          this.vacant = false;
+        } else {
           for (const record of message.records) {
             // The end of a session that was only paused is no end of the job: known when it has left.
             if (record.type === 'end') end = record;
@@ -361,7 +357,8 @@ export class TrainingJob extends EventEmitter<JobEvents> implements AsyncIterabl
       failure ??= error as Error;
     } finally {
       this.task = null;
-      if (claimed) occupied.delete(place);
+      // What a thread that was lost could not do.
+      releaseRun(this.folder, task.lock);
     }
     try {
       this.settle(failure, end);

@@ -7,13 +7,14 @@ import { packError } from './thread-errors.js';
 import type { TrainingCommand, TrainingMessage, TrainingTask } from './training-messages.js';
 
 /** A new run, or the continuation of the one in the folder. */
-async function openRun({ settings, folder, resume }: TrainingTask): Promise<TrainingSession> {
-  if (!resume || !hasCheckpoint(folder)) return TrainingSession.start(settings, folder);
+async function openRun({ settings, folder, resume, lock }: TrainingTask): Promise<TrainingSession> {
+  if (!resume || !hasCheckpoint(folder)) return TrainingSession.start(settings, folder, lock);
   const flags = resumableFlags as readonly string[];
   const changes = Object.fromEntries(Object.entries(settings).filter(([flag]) => flags.includes(flag)));
-  const session = await TrainingSession.resume(folder, changes);
+  const session = await TrainingSession.resume(folder, changes, lock);
   for (const [flag, value] of Object.entries(settings)) {
     if (flags.includes(flag) || JSON.stringify(session.settings[flag]) === JSON.stringify(value)) continue;
+    await session.close();
     throw new RangeError(
       `resume ${folder}: expected ${JSON.stringify(session.settings[flag]) ?? 'nothing'} for '${flag}', as the run was started, ` +
         `received ${JSON.stringify(value)}`,

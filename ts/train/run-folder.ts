@@ -7,6 +7,7 @@
  *     checkpoints/        latest.checkpoint (and last-good.checkpoint after a divergence)
  *     events.out.tfevents.*   the same figures for TensorBoard
  *     report.html
+ *     run.lock            while a process is at work in the folder (run-lock.ts)
  *
  * Metrics are appended in whole lines. A process that is killed can leave a part of a last line, or lines
  * later than the last checkpoint; `resumeMetrics` takes both away.
@@ -17,6 +18,7 @@ import { DeepHessianError } from '../errors.js';
 import { ioError, makeFolder, removeLeftovers, writeFileAtomic, writeFileAtomicSync } from '../data/atomic.js';
 import { checkRegular, readTextSync } from '../data/regular-file.js';
 import { describeEnvironment } from './environment.js';
+import { claimRun, releaseRun } from './run-lock.js';
 import { EventWriter } from './tensorboard.js';
 import { readCheckpoint, writeCheckpoint, type Checkpoint } from './checkpoint.js';
 import type { EndRecord, EvaluationRecord, StepRecord, TrainEvent } from './trainer.js';
@@ -32,50 +34,77 @@ export function hasCheckpoint(path: string): boolean {
   return existsSync(join(path, checkpointFolder, checkpointName));
 }
 
+/** @throws DeepHessianError 'io' for a folder that holds a run */
+function refuseRun(path: string): void {
+  if (existsSync(join(path, 'config.json')) && !endedEarly(path)) {
+    throw new DeepHessianError('io', `${path}: the folder holds a run already; choose another one, or resume it`, {
+      path,
+    });
+  }
+}
+
 /** Whether the run of a folder was killed before its first checkpoint: it has left nothing to keep. */
 function endedEarly(path: string): boolean {
   return !hasCheckpoint(path) && !existsSync(join(path, metricsName));
 }
 
+/** The folder of a run that is under way: claimed from its making to {@link RunFolder.release}. */
 export class RunFolder {
   private lines: string[] = [];
   private events: EventWriter | null = null;
   private lastFlush = 0;
 
-  private constructor(readonly path: string) {}
+  private constructor(
+    readonly path: string,
+    private readonly token: string,
+  ) {}
 
   /**
    * Makes a new run folder.
    *
-   * @throws DeepHessianError 'io' when the folder holds a run already or cannot be made
+   * @param token of its lock, where somebody else may have to release it
+   * @throws DeepHessianError 'io' when the folder holds a run already, somebody is at work there, or it cannot be made
    */
-  static create(path: string, config: Record<string, unknown>): RunFolder {
-    if (existsSync(join(path, 'config.json')) && !endedEarly(path)) {
-      throw new DeepHessianError('io', `${path}: the folder holds a run already; choose another one, or resume it`, {
-        path,
-      });
+  static create(path: string, config: Record<string, unknown>, token?: string): RunFolder {
+    refuseRun(path);
+    makeFolder(path);
+    const folder = RunFolder.claim(path, token);
+    try {
+      // Somebody may have come and gone before the folder was claimed.
+      refuseRun(path);
+      makeFolder(join(path, checkpointFolder));
+      // Records are appended to what is there, which must take them without a reader.
+      if (existsSync(folder.metricsFile)) checkRegular(folder.metricsFile, statSync(folder.metricsFile), 'writing');
+      folder.writeJson('config.json', config);
+      folder.writeJson('environment.json', describeEnvironment());
+      return folder;
+    } catch (error) {
+      folder.release();
+      throw error;
     }
-    const folder = new RunFolder(path);
-    folder.make();
-    // Records are appended to what is there, which must take them without a reader.
-    if (existsSync(folder.metricsFile)) checkRegular(folder.metricsFile, statSync(folder.metricsFile), 'writing');
-    folder.writeJson('config.json', config);
-    folder.writeJson('environment.json', describeEnvironment());
-    return folder;
   }
 
-  /** Opens the folder of an earlier run to go on with it; records after `step` are dropped. */
-  static resume(path: string, step: number): RunFolder {
-    const folder = new RunFolder(path);
-    folder.make();
-    removeLeftovers(join(path, checkpointFolder), 0);
-    folder.writeJson('environment.json', describeEnvironment());
-    folder.resumeMetrics(step);
-    return folder;
+  /**
+   * Claims the folder of an earlier run; nothing else is written before {@link RunFolder.goOn}.
+   *
+   * @throws DeepHessianError 'io' when somebody is at work there
+   */
+  static claim(path: string, token?: string): RunFolder {
+    return new RunFolder(path, claimRun(path, token));
   }
 
-  private make(): void {
-    makeFolder(join(this.path, checkpointFolder));
+  /** Makes a claimed folder ready to go on after `step` with these settings; later records are dropped. */
+  goOn(step: number, config: Record<string, unknown>): void {
+    removeLeftovers(this.path);
+    removeLeftovers(join(this.path, checkpointFolder), 0);
+    this.writeJson('environment.json', describeEnvironment());
+    this.resumeMetrics(step);
+    this.writeJson('config.json', config);
+  }
+
+  /** Leaves the folder to whoever comes next. */
+  release(): void {
+    releaseRun(this.path, this.token);
   }
 
   get metricsFile(): string {
@@ -182,16 +211,16 @@ export function readMetrics(path: string): (StepRecord | EvaluationRecord | EndR
 /**
  * The checkpoint that `--resume` means: a checkpoint file itself, or the latest one of a run folder.
  *
- * @returns the checkpoint, relative paths in its configuration made those of the run's directory, and the run folder it belongs to
+ * @returns its file, and the run folder it belongs to
  */
-export function findCheckpoint(path: string): { checkpoint: Checkpoint; file: string; folder: string } {
+export function locateCheckpoint(path: string): { file: string; folder: string } {
   let isFolder: boolean;
   try {
     isFolder = statSync(path).isDirectory();
   } catch (error) {
     throw ioError('opening', path, error);
   }
-  if (!isFolder) return { checkpoint: located(readCheckpoint(path)), file: path, folder: join(path, '..', '..') };
+  if (!isFolder) return { file: path, folder: join(path, '..', '..') };
   const file = join(path, checkpointFolder, checkpointName);
   if (!hasCheckpoint(path)) {
     const inside = existsSync(join(path, checkpointFolder))
@@ -206,7 +235,18 @@ export function findCheckpoint(path: string): { checkpoint: Checkpoint; file: st
     }
     throw new DeepHessianError('io', `${path}: no checkpoint to resume from (checkpoints/: ${inside})`, { path });
   }
-  return { checkpoint: located(readCheckpoint(file)), file, folder: path };
+  return { file, folder: path };
+}
+
+/** Reads a checkpoint; relative paths in its configuration are made those of the run's directory. */
+export function readRunCheckpoint(file: string): Checkpoint {
+  return located(readCheckpoint(file));
+}
+
+/** The checkpoint that {@link locateCheckpoint} finds. */
+export function findCheckpoint(path: string): { checkpoint: Checkpoint; file: string; folder: string } {
+  const found = locateCheckpoint(path);
+  return { ...found, checkpoint: readRunCheckpoint(found.file) };
 }
 
 /** Settings that name what data are read from. */

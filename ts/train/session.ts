@@ -9,7 +9,7 @@ import { kernels } from '../native/index.js';
 import { describe } from '../checks.js';
 import { checkSettings, resolveSettings, type Settings } from './config.js';
 import { buildBudget, buildExperiment, type Experiment } from './experiment.js';
-import { checkpointFolder, checkpointName, findCheckpoint, RunFolder } from './run-folder.js';
+import { checkpointFolder, checkpointName, locateCheckpoint, readRunCheckpoint, RunFolder } from './run-folder.js';
 import { Trainer, type EndRecord, type TrainEvent, type TrainerState } from './trainer.js';
 import type { Checkpoint } from './checkpoint.js';
 
@@ -31,11 +31,13 @@ export const resumableFlags = [
 
 /**
  * A run with its folder: settings, data, optimizer, checkpoints and records. Made by `TrainingSession.start` or
- * `resume`.
+ * `resume`. The folder is this session's, and closed to other runs of this and other processes, until `run` has ended;
+ * a session that is not run is given up with `close`.
  */
 export class TrainingSession {
   private lastCheckpoint = performance.now();
   private readonly mark: string;
+  private phase: 'ready' | 'running' | 'over' = 'ready';
   /** What whoever started the session should be told, one sentence each. */
   readonly warnings: readonly string[];
 
@@ -65,8 +67,10 @@ export class TrainingSession {
    * Prepares a new run. Nothing is written before settings and data have been found good.
    *
    * @param path the run folder, which must not hold a run
+   * @param token of the folder's lock, where somebody else may have to release it; default: a new one
+   * @throws DeepHessianError 'io' when the folder holds a run, or another one is at work in it
    */
-  static async start(given: Record<string, unknown>, path: string): Promise<TrainingSession> {
+  static async start(given: Record<string, unknown>, path: string, token?: string): Promise<TrainingSession> {
     const settings = resolveSettings(given);
     for (const flag of ['init', 'gain'] as const) {
       if (given['init-from'] !== undefined && given[flag] !== undefined)
@@ -74,16 +78,18 @@ export class TrainingSession {
     }
     kernels.setThreads(settings.threads as number);
     const experiment = await buildExperiment(settings);
-    return new TrainingSession(settings, experiment, RunFolder.create(path, settings), null);
+    return new TrainingSession(settings, experiment, RunFolder.create(path, settings, token), null);
   }
 
   /**
    * Goes on from a run folder or checkpoint file.
    *
    * @param changes new limits of the run; other settings cannot change
+   * @param token of the folder's lock, where somebody else may have to release it; default: a new one
+   * @throws DeepHessianError 'io' when there is no checkpoint, or another run is at work in the folder
    */
-  static async resume(path: string, changes: Record<string, unknown> = {}): Promise<TrainingSession> {
-    const { checkpoint, file, folder } = findCheckpoint(path);
+  static async resume(path: string, changes: Record<string, unknown> = {}, token?: string): Promise<TrainingSession> {
+    const { file, folder } = locateCheckpoint(path);
     // Records and settings of the run are written around the checkpoint: not around one that lies somewhere else.
     if (basename(dirname(resolve(file))) !== checkpointFolder) {
       throw new DeepHessianError(
@@ -100,6 +106,23 @@ export class TrainingSession {
         );
       }
     }
+    // Before the checkpoint is read: whoever holds the folder may be writing a newer one.
+    const run = RunFolder.claim(folder, token);
+    try {
+      return await TrainingSession.goOn(path, readRunCheckpoint(file), changes, run);
+    } catch (error) {
+      run.release();
+      throw error;
+    }
+  }
+
+  /** The session that goes on from `checkpoint` in its claimed folder. */
+  private static async goOn(
+    path: string,
+    checkpoint: Checkpoint,
+    changes: Record<string, unknown>,
+    run: RunFolder,
+  ): Promise<TrainingSession> {
     const merged: Settings = {
       ...checkSettings(`resume ${path}`, checkpoint.config),
       ...checkSettings('resume', changes),
@@ -127,8 +150,7 @@ export class TrainingSession {
         },
       );
     }
-    const run = RunFolder.resume(folder, state.counters.step);
-    run.writeJson('config.json', settings);
+    run.goOn(state.counters.step, settings);
     return new TrainingSession(settings, experiment, run, state, checkpoint.extra?.data);
   }
 
@@ -139,11 +161,41 @@ export class TrainingSession {
 
   /**
    * Trains to the end of the budget, yielding every record after it has been noted down. A cancelled run leaves a
-   * checkpoint, and so does a finished one (which a larger budget can resume).
+   * checkpoint, and so does a finished one (which a larger budget can resume). A session runs once.
    *
    * @throws DeepHessianError 'diverged'; the last good state is then in checkpoints/last-good.checkpoint
    */
   async *run(signal?: AbortSignal): AsyncGenerator<TrainEvent, EndRecord> {
+    if (this.phase !== 'ready') {
+      throw new DeepHessianError(
+        'unsupported',
+        `TrainingSession.run: a session runs once; go on with TrainingSession.resume('${this.folder.path}')`,
+      );
+    }
+    this.phase = 'running';
+    try {
+      return yield* this.train(signal);
+    } finally {
+      await this.end();
+    }
+  }
+
+  /** Gives up a session that is not run: its folder is free again. A session that runs, or has run, leaves by itself. */
+  async close(): Promise<void> {
+    if (this.phase === 'ready') await this.end();
+  }
+
+  private async end(): Promise<void> {
+    this.phase = 'over';
+    try {
+      this.experiment.optimizer.dispose?.();
+      await this.experiment.source.dispose?.();
+    } finally {
+      this.folder.release();
+    }
+  }
+
+  private async *train(signal?: AbortSignal): AsyncGenerator<TrainEvent, EndRecord> {
     const { settings, experiment, folder } = this;
     const { network, params, optimizer, source, evaluate } = experiment;
     const probe = experiment.curvatureProbe();
@@ -195,9 +247,6 @@ export class TrainingSession {
         );
       }
       throw error;
-    } finally {
-      optimizer.dispose?.();
-      await source.dispose?.();
     }
   }
 
