@@ -348,6 +348,47 @@ describe('factor: hard and hostile input', () => {
     }
   });
 
+  it('says where second derivatives or their elimination overflow, instead of calling the matrix singular', () => {
+    const dense = (units: number, activation: 'tanh' | 'identity') => ({ type: 'dense', units, activation }) as const;
+    const random = new Random(7);
+    const numbers = (count: number, size: number): Float64Array =>
+      random.normals(new Float64Array(count)).map((value) => size * value);
+    // Loss |W x + b - t|^2 at W = b = 0: the gradient is of the size of x, second derivatives are of the size of x^2.
+    const flat = new Network({ inputs: 3, loss: 'mse', layers: [dense(2, 'identity')] });
+    for (const size of [1e160, 1e300]) {
+      const steep = flat.linearize(new Float64Array(8), { inputs: numbers(15, size), targets: numbers(10, 1) });
+      expect(steep.gradient.every(Number.isFinite)).to.equal(true);
+      expect(steep.denseHessian().every(Number.isFinite)).to.equal(false);
+      for (const method of methods) {
+        for (const precision of ['float64', 'mixed'] as const) {
+          const options = { damping: 0.1, method, precision, matrix: 'gauss-newton' } as const;
+          expect(() => factor(steep, options).solve(steep.gradient))
+            .to.throw(DeepHessianError, /Numbers left the range .* Bring inputs and targets to unit size/)
+            .with.property('code', 'tolerance-missed');
+          const f = factor(steep, { ...options, onFailure: 'return' });
+          expect(f.solve(steep.gradient).status).to.equal('overflow');
+          expect(() => f.inertia).to.throw(DeepHessianError, /inertia: Numbers left the range/);
+          expect(() => f.logAbsDet).to.throw(DeepHessianError, /logAbsDet: Numbers left the range/);
+        }
+      }
+    }
+    // Residuals of 1e200 in the mixed derivatives of two layers are finite, their squares over the first pivot are not. With more
+    // than 3,000 parameters no dense factor steps in.
+    const wide = new Network({ inputs: 3, loss: 'mse', layers: [dense(700, 'tanh'), dense(2, 'identity')] });
+    const far = wide.linearize(numbers(wide.parameterCount, 0.1), {
+      inputs: numbers(6, 1),
+      targets: numbers(4, 1e200),
+    });
+    const f = factor(far, { damping: 0.1, method: 'affine', onFailure: 'return' });
+    const product = new Float64Array(wide.parameterCount);
+    far.hessianProduct(new Float64Array(wide.parameterCount).fill(1), product);
+    expect(product.every(Number.isFinite)).to.equal(true);
+    const { status, x } = f.solve(far.gradient);
+    expect(status).to.equal('overflow');
+    expect(x.every(Number.isFinite)).to.equal(true);
+    expect(() => f.inertia).to.throw(DeepHessianError, /Numbers left the range/);
+  });
+
   it('a damping that overflows what it divides is solved by a fallback or refused, never an argument error', () => {
     const few = randomPoint(shapes[0]);
     for (const method of methods) {

@@ -97,7 +97,7 @@ export interface InverseProduct {
   /** the way taken */
   method: InverseProductMethod;
   /** how it ended: a word of the iterative solvers, or of the exact solve */
-  status: IterationStatus | 'stalled' | 'singular' | 'applied' | 'failed';
+  status: IterationStatus | 'stalled' | 'singular' | 'overflow' | 'applied' | 'failed';
   /** the same in a sentence */
   explanation: string;
   /** |x - x*| / |x*|; NaN for a method that failed */

@@ -103,6 +103,7 @@ export class Factor {
   private readonly options: { maxRefinements: number; onFailure: 'throw' | 'return'; memoryLimit: number };
   private eps = 0;
   private regular = true;
+  private overflowed = false;
   private disposed = false;
   private trust: ReturnType<Factor['certify']> | null = null;
   private fallback: DenseFactor | null = null;
@@ -220,6 +221,9 @@ export class Factor {
     this.trust = null;
     this.fallback = null;
     this.regular = this.raw.factor(damping);
+    // A zero pivot makes the logarithm -Infinity; Infinity and NaN come from pivots that are no numbers.
+    const { logAbsDet } = this.raw.totals;
+    this.overflowed = Number.isNaN(logAbsDet) || logAbsDet === Infinity;
     return this;
   }
 
@@ -273,10 +277,10 @@ export class Factor {
   certify(): { trusted: boolean; reason: string; nearest: number; perturbation: number } {
     this.live('certify');
     if (this.trust !== null) return this.trust;
-    if (!this.regular) {
+    if (!this.regular || this.overflowed) {
       return (this.trust = {
         trusted: false,
-        reason: 'a pivot block is exactly singular',
+        reason: this.overflowed ? solveStatuses.overflow : 'a pivot block is exactly singular',
         nearest: 0,
         perturbation: Infinity,
       });
@@ -404,10 +408,11 @@ export class Factor {
 
   private finish<T extends Solution | ManySolution>(solution: T): T {
     if (solution.status !== 'converged' && this.options.onFailure === 'throw') {
+      const advice = solution.status === 'overflow' ? 'Bring inputs and targets to unit size' : 'Use a larger damping';
       throw new DeepHessianError(
         'tolerance-missed',
         `solve: relative residual ${solution.residual.toExponential(2)} above the tolerance ${this.tolerance.toExponential(1)} ` +
-          `at damping ${this.eps}; ${solveStatuses[solution.status]} Use a larger damping, or onFailure: 'return'.`,
+          `at damping ${this.eps}; ${solveStatuses[solution.status]} ${advice}, or onFailure: 'return'.`,
         { solution, residual: solution.residual, tolerance: this.tolerance, damping: this.eps },
       );
     }
@@ -455,7 +460,7 @@ export class Factor {
       x.fill(0);
       residual = 1;
     }
-    if (this.regular) {
+    if (this.regular && !this.overflowed) {
       const operator = fromFunction(P, (v, out) => this.apply(v, out), { symmetric: true, definiteness: 'unknown' });
       const rest = new Float64Array(P);
       this.residual(g, x, rest);
@@ -499,7 +504,9 @@ export class Factor {
         route = 'dense';
       }
     }
-    const status: SolveStatus = residual <= this.tolerance ? 'converged' : this.regular ? 'stalled' : 'singular';
+    let status: SolveStatus = this.regular ? 'stalled' : 'singular';
+    if (residual <= this.tolerance) status = 'converged';
+    else if (this.overflowed) status = 'overflow';
     return { x, residual, refinements, status, route };
   }
 

@@ -2,6 +2,8 @@
 export const solveStatuses = {
   converged: 'The relative residual is at or below the tolerance.',
   stalled: 'Refinement, the Krylov fallback and (where it fits) the dense fallback all ended above the tolerance.',
+  overflow:
+    "Numbers left the range of the factor's precision: second derivatives at the point, or what the elimination makes of them.",
   singular: 'A pivot block is exactly zero: the shifted matrix, or a leading block of it, is singular.',
 } as const;
 
