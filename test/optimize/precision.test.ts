@@ -45,7 +45,7 @@ describe('precision of the factors', () => {
     // It has no factor whose precision could be chosen; those that have are named.
     expect(() => createOptimizer('saddle-free', network, { precision: 'mixed' })).to.throw(
       RangeError,
-      /'saddle-free': unknown option --precision \(it belongs to: gauss-newton, newton, damped-newton\)/,
+      /'saddle-free': unknown option 'precision' \(it belongs to: gauss-newton, newton, damped-newton\)/,
     );
     expect(() => createOptimizer('newton', network, { precision: 'half' })).to.throw(RangeError, /float64.*mixed/);
   });

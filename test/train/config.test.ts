@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { Network } from '../../ts/derivatives/network.js';
 import { DeepHessianError } from '../../ts/errors.js';
-import { createOptimizer, optimizerEntries } from '../../ts/optimize/registry.js';
+import { buildOptimizer, createOptimizer, optimizerEntries } from '../../ts/optimize/registry.js';
 import { nearest, readConfigFile, resolveSettings, runOptions } from '../../ts/train/config.js';
 import { TrainingSession } from '../../ts/train/session.js';
 import { temporaryFolder } from './helpers.js';
@@ -157,7 +157,7 @@ describe('configuration of a run', () => {
     const network = (loss: 'mse' | 'cross-entropy'): Network =>
       new Network({ inputs: 2, loss, layers: [{ type: 'dense', units: 2, activation: 'identity' }] });
     const make = (name: string, settings: Record<string, unknown>, loss: 'mse' | 'cross-entropy' = 'mse'): unknown =>
-      createOptimizer(name, network(loss), settings);
+      buildOptimizer(name, network(loss), settings, 'cpu');
     expect(() => make('gauss-newton', { 'search-factor': 3 })).to.throw(RangeError, /--damping-control search only/);
     expect(() => make('gauss-newton', { 'search-factor': 3 }, 'cross-entropy')).to.not.throw();
     expect(() => make('hessian-free', { 'sub-batch': 3 })).to.throw(RangeError, /--preconditioner sub-batch only/);
@@ -185,6 +185,17 @@ describe('configuration of a run', () => {
       ['bfgs', { 'max-parameters': 5 }, /^optimizer 'bfgs': expected at least 6, .* for --max-parameters, received 5$/],
     ] as const) {
       expect(() => make(name, settings), name).to.throw(RangeError, message);
+    }
+    // Programs give keys, and are told of keys.
+    for (const [name, settings, message] of [
+      ['gauss-newton', { 'search-factor': 3 }, "'search-factor' has an effect with 'damping-control' search only"],
+      ['adam', { '--lr': 1 }, "optimizer 'adam': unknown option '--lr'; allowed: 'lr', "],
+      ['adam', { lr: 'fast' }, /^optimizer 'adam': expected a number > 0 for 'lr', received "fast"/],
+      ['adam', { schedule: 'cosine' }, /^optimizer 'adam': expected .* for 'schedule', received "cosine"/],
+      ['kfac', { lr: 0.1 }, /^optimizer 'kfac': expected no value with 'rescaling' 'model' .* for 'lr', received 0\.1/],
+      ['sgd', { nesterov: true, momentum: 0 }, "('nesterov' needs one) for 'momentum', received 0"],
+    ] as const) {
+      expect(() => createOptimizer(name, network('mse'), settings), name).to.throw(message);
     }
   });
 

@@ -70,12 +70,17 @@ function checkSchedule(operation: string, argument: string, value: unknown): Sch
   return value as ScheduleSpec;
 }
 
+/** What messages call an option: `--lr` on the command line, `'lr'` where settings are an object's keys. */
+export type FlagWords = (flag: string) => string;
+export const asFlag: FlagWords = (flag) => `--${flag}`;
+export const asKey: FlagWords = (flag) => `'${flag}'`;
+
 /**
  * Checks one value against its schema and returns it in the form that the optimizer takes (a schedule's short text
  * form becomes its description).
  */
-export function checkOption(operation: string, spec: OptionSpec, value: unknown): OptionValue {
-  const argument = `--${spec.flag}`;
+export function checkOption(operation: string, spec: OptionSpec, value: unknown, wordFor = asFlag): OptionValue {
+  const argument = wordFor(spec.flag);
   switch (spec.type) {
     case 'boolean':
       checkBoolean(operation, argument, value);

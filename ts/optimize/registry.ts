@@ -12,7 +12,7 @@ import { createBfgs } from './bfgs.js';
 import { createGaussNewton } from './gauss-newton.js';
 import { createLbfgs } from './lbfgs.js';
 import { OptionError } from './option-checks.js';
-import { checkOption, type OptionSpec, type OptionValue } from './option-schema.js';
+import { asFlag, asKey, checkOption, type OptionSpec, type OptionValue } from './option-schema.js';
 import type { Optimizer } from './optimizer.js';
 import { precision, secondOrderEntries } from './second-order-entries.js';
 import { createSgd } from './sgd.js';
@@ -366,14 +366,25 @@ export function createOptimizer(
   settings: Record<string, unknown> = {},
   device: DeviceName = 'cpu',
 ): Optimizer {
+  return buildOptimizer(name, network, settings, device, asKey);
+}
+
+/** {@link createOptimizer} whose messages call an option by `wordFor` of its flag. */
+export function buildOptimizer(
+  name: string,
+  network: Network,
+  settings: Record<string, unknown>,
+  device: DeviceName,
+  wordFor = asFlag,
+): Optimizer {
   const entry = optimizerEntry(name);
-  const options = resolveOptimizerSettings(entry, settings, network);
+  const options = resolveOptimizerSettings(entry, settings, network, wordFor);
   try {
     return entry.create(network, entry.onDevice === true ? { ...options, device } : options);
   } catch (error) {
     if (!(error instanceof OptionError)) throw error;
     const nameOf = (option: string): string =>
-      `--${entry.options.find((spec) => spec.name === option)?.flag ?? option}`;
+      wordFor(entry.options.find((spec) => spec.name === option)?.flag ?? option);
     throw new RangeError(`optimizer '${name}': ${error.sentence(nameOf)}`, { cause: error });
   }
 }
@@ -404,6 +415,7 @@ export function resolveOptimizerSettings(
   entry: OptimizerEntry,
   settings: Record<string, unknown>,
   network?: Network,
+  wordFor = asFlag,
 ): Record<string, OptionValue> {
   checkObject('optimizer', 'settings', settings);
   const options: Record<string, OptionValue> = {};
@@ -415,15 +427,15 @@ export function resolveOptimizerSettings(
         .filter((other) => other.options.some((option) => option.flag === flag))
         .map((other) => other.name);
       throw new RangeError(
-        `optimizer '${entry.name}': unknown option --${flag}` +
+        `optimizer '${entry.name}': unknown option ${wordFor(flag)}` +
           (others.length > 0 ? ` (it belongs to: ${others.join(', ')})` : '') +
-          `; allowed: ${entry.options.map((option) => `--${option.flag}`).join(', ')}`,
+          `; allowed: ${entry.options.map((option) => wordFor(option.flag)).join(', ')}`,
       );
     }
-    options[spec.name] = checkOption(`optimizer '${entry.name}'`, spec, value);
+    options[spec.name] = checkOption(`optimizer '${entry.name}'`, spec, value, wordFor);
     if (spec.needs !== undefined && value !== spec.default && !hasEffect(entry, spec, settings, network)) {
       throw new RangeError(
-        `optimizer '${entry.name}': --${flag} has an effect with --${spec.needs.flag} ${spec.needs.values.map(String).join(' or ')} only`,
+        `optimizer '${entry.name}': ${wordFor(flag)} has an effect with ${wordFor(spec.needs.flag)} ${spec.needs.values.map(String).join(' or ')} only`,
       );
     }
   }

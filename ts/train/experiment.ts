@@ -12,7 +12,7 @@ import type { LayerSpec } from '../network/layers.js';
 import type { LossName } from '../network/losses.js';
 import type { ActivationName } from '../native/kernels.js';
 import type { Optimizer } from '../optimize/optimizer.js';
-import { createOptimizer } from '../optimize/registry.js';
+import { buildOptimizer } from '../optimize/registry.js';
 import { optimizerSettings, type Settings } from './config.js';
 import { conclude, type Conclusion } from './conclusion.js';
 import { CurvatureProbe } from './curvature-probe.js';
@@ -272,7 +272,7 @@ export async function buildExperiment(settings: Settings, problem?: Problem): Pr
   return {
     network,
     params: await firstParameters(settings, network),
-    optimizer: createOptimizer(settings.optimizer as string, network, optimizerSettings(settings), device.device),
+    optimizer: buildOptimizer(settings.optimizer as string, network, optimizerSettings(settings), device.device),
     source: buildSource(settings, network, train, data.stream),
     evaluate: buildEvaluator(network, train, data),
     curvatureProbe: () => CurvatureProbe.make(network, train, settings['curvature-share'] as number),
