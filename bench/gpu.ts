@@ -21,12 +21,14 @@ import {
 } from '../ts/inverse/index.js';
 import type { Network } from '../ts/derivatives/index.js';
 import { deepNetwork, heading, printMachine, randomBatch } from './harness.js';
+import { findTorch, noTorch } from './python.js';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { device: { type: 'string', default: 'cuda' }, scale: { type: 'string', default: '1' } },
 });
 const scale = Number(values.scale);
+const peerTorch = findTorch();
 const wanted = (name: string): boolean => positionals.length === 0 || positionals.includes(name);
 const sized = (n: number): number => Math.max(16, Math.round(n * scale));
 
@@ -148,15 +150,19 @@ function step(
 const stepHeader = (): void =>
   row('samples', 'order', 'side', 'parameters', 'card ms', 'CPU ms', 'CPU/card', 'TFLOP/s', 'transfer', 'memory');
 
+/** Networks and batches of the Gauss-Newton solve: up to N K = 20,000. */
+const solves = [
+  { layers: 8, hidden: 24, samples: [64, 128, 256, 512, 1024] },
+  { layers: 4, hidden: 256, samples: [250, 500, 1000, 2000] },
+];
+
 function gaussNewton(device: DeviceKernels): void {
-  heading('Gauss-Newton solve, 768-24x7-10 (assemble, factor, step)');
-  stepHeader();
-  const network = deepNetwork(8, 24, 768, 10);
-  for (const samples of [64, 128, 256, 512, 1024]) step(device, network, sized(samples));
-  heading('Gauss-Newton solve, 768-256x3-10, up to N K = 20,000');
-  stepHeader();
-  const wide = deepNetwork(4, 256, 768, 10);
-  for (const rows of [2500, 5000, 10000, 20000]) step(device, wide, sized(rows / 10));
+  for (const { layers, hidden, samples } of solves) {
+    heading(`Gauss-Newton solve, 768-${hidden}x${layers - 1}-10 (assemble, factor, step)`);
+    stepHeader();
+    const network = deepNetwork(layers, hidden, 768, 10);
+    for (const n of samples) step(device, network, sized(n));
+  }
 }
 
 /** Operations a second of a matrix product of order 4,096 in float64. */
@@ -339,16 +345,27 @@ function crossover(device: DeviceKernels): void {
   console.log(first === null ? '  the CPU is faster at all of these' : `  the card is faster from N = ${first} on`);
 }
 
-function torch(): void {
-  heading('PyTorch on the same card: factor + solve by order');
-  const { status, stdout, stderr } = spawnSync(
-    'python3',
-    [new URL('peers/torch_factor.py', import.meta.url).pathname],
-    { encoding: 'utf8' },
-  );
-  console.log(
-    status === 0 ? stdout.trimEnd() : `  not measured: ${stderr.trim().split('\n').at(-1) ?? 'python3 is not there'}`,
-  );
+/** What a Python program beside this one prints, or why it prints nothing. */
+function peer(script: string, args: string[]): string {
+  if (peerTorch === null) return noTorch;
+  const path = new URL(`peers/${script}`, import.meta.url).pathname;
+  const { status, stdout, stderr } = spawnSync(peerTorch.python, [path, ...args], { encoding: 'utf8' });
+  return status === 0 ? stdout.trimEnd() : (stderr.trim().split('\n').at(-1) ?? 'no answer');
+}
+
+function torch(device: DeviceKernels): void {
+  const where = device.kind === 'cuda' ? 'cuda' : 'cpu';
+  if (where === 'cuda') {
+    heading('PyTorch on the same card: factor + solve by order');
+    console.log(peer('torch_factor.py', []));
+  }
+  heading('Gauss-Newton solve in PyTorch, the same algorithm in its own operations: samples, ms');
+  for (const { layers, hidden, samples } of solves) {
+    console.log(`768-${hidden}x${layers - 1}-10`);
+    console.log(
+      peer('torch_gauss_newton.py', [where, ...samples.map((n) => [layers, hidden, 768, 10, sized(n)].join())]),
+    );
+  }
 }
 
 const { available, reason } = cudaInfo();
@@ -368,7 +385,7 @@ if (values.device === 'cuda' && !available) {
     if (wanted('gauss-newton')) gaussNewton(device);
     if (wanted('depth')) depth(device);
     if (wanted('crossover')) crossover(device);
-    if (wanted('torch') && device.kind === 'cuda') torch();
+    if (wanted('torch')) torch(device);
   } finally {
     device.dispose();
   }

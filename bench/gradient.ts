@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { deepNetwork, heading, randomBatch, time, verdict } from './harness.js';
+import { findTorch, noTorch } from './python.js';
 
 export function gradient(): void {
   heading('5. Gradient and Hessian product: 768-16x29-10 tanh, N = 64, float64, one thread');
@@ -30,12 +31,12 @@ export function gradient(): void {
   verdict(`Hessian product at most 2.5 gradients (${(product / ms).toFixed(2)})`, product <= 2.5 * ms);
 
   const script = fileURLToPath(new URL('peers/torch_gradient.py', import.meta.url));
-  const python = ['/usr/bin/python3', 'python3'].find((p) => spawnSync(p, ['-c', 'import torch']).status === 0);
-  if (python === undefined) {
-    console.log('PyTorch is not installed (Debian: python3-torch): comparison left out');
+  const torch = findTorch();
+  if (torch === null) {
+    console.log(`${noTorch}: comparison left out`);
     return;
   }
-  const { stdout } = spawnSync(python, [script, '30', '16', '768', '10', '64', '1', '3'], { encoding: 'utf8' });
+  const { stdout } = spawnSync(torch.python, [script, '30', '16', '768', '10', '64', '1', '3'], { encoding: 'utf8' });
   const [version, median, best] = stdout.trim().split(' ');
   const again = middle(
     Array.from({ length: 400 }, () => time(1, () => void network.lossAndGradient(params, batch, g)).best),

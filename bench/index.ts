@@ -1,11 +1,12 @@
 /**
  * The benchmarks of the engine, with machine facts: `npm run bench`, or some of it: `npm run bench -- depth gradient`.
  *
- * Sections: golden, wide, depth, inputs, gradient, methods, training. `--seeds N` and `--scale X` (of time budgets) shorten training.
+ * Sections: golden, wide, depth, inputs, gradient, gauss-newton, methods, training. `--seeds N` and `--scale X` (of time budgets) shorten training.
  */
 import { parseArgs } from 'node:util';
 import { fixedBatch, spirals } from './fixed-batch.js';
 import { goldenBenchmark } from './golden.js';
+import { gaussNewton } from './gauss-newton.js';
 import { gradient } from './gradient.js';
 import { printMachine, summarizeVerdicts } from './harness.js';
 import { methodsBenchmark } from './methods.js';
@@ -23,6 +24,7 @@ const sections: Record<string, () => void | Promise<void>> = {
   depth,
   inputs,
   gradient,
+  'gauss-newton': gaussNewton,
   methods: methodsBenchmark,
   training: async () => {
     await fixedBatch(seeds, scale);

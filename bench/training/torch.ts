@@ -1,6 +1,6 @@
 /**
  * PyTorch's SGD and Adam on the problems of the training benchmarks: the same data, first parameters, rate and time, eager mode,
- * float64, one thread. Left out with a message where python3 has no torch (DEEP_HESSIAN_PYTHON names another interpreter).
+ * float64, one thread. Left out with a message where there is no PyTorch.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -11,6 +11,7 @@ import type { Dataset } from '../../ts/data/dataset.js';
 import { writeNpy } from '../../ts/data/npy.js';
 import { resolveSettings, type Settings } from '../../ts/train/config.js';
 import { buildNetwork, initialParameters, loadProblem, trainingSamples } from '../../ts/train/experiment.js';
+import { findTorch, noTorch } from '../python.js';
 import type { Outcome } from './runs.js';
 
 const script = fileURLToPath(new URL('../peers/torch_train.py', import.meta.url));
@@ -32,15 +33,13 @@ export class TorchPeer {
 
   /** The interpreter with torch, or null with a message. */
   static find(): TorchPeer | null {
-    const python = process.env.DEEP_HESSIAN_PYTHON ?? '/usr/bin/python3';
-    const found = spawnSync(python, ['-c', 'import torch; print(torch.__version__)'], { encoding: 'utf8' });
-    if (found.status !== 0) {
-      console.log(`PyTorch   not found with ${python}: its SGD and Adam are left out (set DEEP_HESSIAN_PYTHON)`);
+    const torch = findTorch();
+    if (torch === null) {
+      console.log(`${noTorch}: its SGD and Adam are left out`);
       return null;
     }
-    const version = found.stdout.trim();
-    console.log(`PyTorch   ${version}, eager mode, float64, one thread`);
-    return new TorchPeer(python, version);
+    console.log(`PyTorch   ${torch.version}, eager mode, float64, one thread`);
+    return new TorchPeer(torch.python, torch.version);
   }
 
   /** One run of the settings; its loss is that of the training samples at the end. */
