@@ -304,6 +304,19 @@ describe('factor: object', () => {
     expect(residual).to.be.at.most(1e-10);
     expect(x).to.have.length(P);
   });
+
+  it('the entry point checks its arguments by their names, before it factors', () => {
+    const solve = (g: unknown, at: unknown = point): void => {
+      // A limit that no factorization can keep: whoever begins one gets another error.
+      hessianInverseVectorProduct(at as typeof point, g as Float64Array, { memoryLimit: 1 });
+    };
+    const call = 'hessianInverseVectorProduct: expected';
+    expect(() => solve(point.gradient)).to.throw(DeepHessianError);
+    expect(() => solve(new Float64Array(3))).to.throw(RangeError, `${call} a Float64Array of length ${P} for g`);
+    expect(() => solve([1, 2])).to.throw(TypeError, `${call} a Float64Array of length ${P} for g`);
+    expect(() => solve(new Float64Array(P).fill(NaN))).to.throw(RangeError, `${call} a finite number for g[0]`);
+    expect(() => solve(point.gradient, {})).to.throw(TypeError, `${call} a Linearization`);
+  });
 });
 
 describe('factor: hard and hostile input', () => {

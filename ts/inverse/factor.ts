@@ -550,10 +550,15 @@ function denseTrusted(dense: DenseFactor): boolean {
   return dense.totals.zero === 0 && dense.totals.pivotRatio < 1e14;
 }
 
-function checkOptions(operation: string, point: unknown, options: unknown): asserts options is FactorOptions {
+/** Of whichever copy of the library: what counts is that it has the products. */
+export function checkLinearized(operation: string, point: unknown): asserts point is Linearization {
   if (typeof point !== 'object' || point === null || typeof (point as Linearization).hessianProduct !== 'function') {
     failType(operation, 'point', 'a Linearization (from network.linearize)', point);
   }
+}
+
+function checkOptions(operation: string, point: unknown, options: unknown): asserts options is FactorOptions {
+  checkLinearized(operation, point);
   checkObject(operation, 'options', options);
   checkKeys(operation, 'options', options, optionNames);
   if (options.matrix !== undefined) checkOneOf(operation, 'matrix', options.matrix, matrixKinds);

@@ -1,5 +1,6 @@
+import { checkVector } from '../checks.js';
 import type { Linearization } from '../derivatives/index.js';
-import { factor, type FactorOptions } from './factor.js';
+import { checkLinearized, factor, type FactorOptions } from './factor.js';
 import type { Solution } from './status.js';
 
 /** Options of {@link hessianInverseVectorProduct}: those of `factor`, with a default for the damping. */
@@ -30,6 +31,7 @@ export type InverseVectorProductOptions = Partial<FactorOptions>;
  * @param g P finite numbers, for instance `point.gradient`
  * @param options `damping` defaults to 0.1 because H alone is singular in general; the others as in {@link factor}
  * @returns x with its true relative residual and status
+ * @throws TypeError or RangeError for wrong arguments, before anything is factored; DeepHessianError as {@link factor} and its `solve`
  *
  * @example
  * const { x, residual } = hessianInverseVectorProduct(point, point.gradient, { damping: 0.1 });
@@ -39,6 +41,10 @@ export function hessianInverseVectorProduct(
   g: Float64Array,
   options: InverseVectorProductOptions = {},
 ): Solution {
+  // Before the work: the factorization is by far the longer part.
+  const operation = 'hessianInverseVectorProduct';
+  checkLinearized(operation, point);
+  checkVector(operation, 'g', g, point.network.parameterCount);
   const f = factor(point, { matrix: 'hessian', damping: 0.1, ...options });
   try {
     return f.solve(g);
