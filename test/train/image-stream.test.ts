@@ -112,6 +112,10 @@ describe('image stream', () => {
     await other.dispose?.();
     expect([...same.inputs]).to.deep.equal([...following.inputs]);
     expect([...same.targets!]).to.deep.equal([...following.targets!]);
+    expect(() => imageSource(network, images.folder, { batchSize: 64, seed: 3 })).to.throw(
+      RangeError,
+      'imageSource: expected an integer from 1 to 27, the number of images in the folder, for batchSize, received 64',
+    );
   });
 
   it('refuses what needs the whole set in memory', async () => {

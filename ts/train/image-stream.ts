@@ -5,6 +5,7 @@
  */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { failRange } from '../checks.js';
 import { BatchSampler, type BatchSamplerState } from '../data/batch-sampler.js';
 import type { Dataset } from '../data/dataset.js';
 import {
@@ -99,6 +100,11 @@ export function imageSource(
   options: { batchSize: number; seed: number; prefetch?: number },
 ): BatchSource {
   const { batchSize, seed, prefetch = 2 } = options;
+  // The sampler's own message would speak of a class that the caller has not met.
+  if (typeof batchSize === 'number' && batchSize > folder.samples) {
+    const expected = `an integer from 1 to ${folder.samples}, the number of images in the folder,`;
+    failRange('imageSource', 'batchSize', expected, batchSize);
+  }
   const createSampler = (): BatchSampler => new BatchSampler(folder.samples, { batchSize, seed, dropLast: true });
   const sampler = createSampler();
   let position: BatchSamplerState = sampler.state();
