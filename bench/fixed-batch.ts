@@ -43,7 +43,7 @@ function secondsTo(result: RunResult, loss: number): number {
 }
 
 export async function fixedBatch(seedCount: number, scale: number): Promise<void> {
-  heading('7. Fixed batch of 64 CIFAR-10 images (16 x 16 x 3), tanh, orthogonal initialisation with gain 1.1');
+  heading('8. Fixed batch of 64 CIFAR-10 images (16 x 16 x 3), tanh, orthogonal initialisation with gain 1.1');
   const folder = dataFolder('cifar10');
   if (folder === null) {
     console.log('no CIFAR-10 data found (set DEEP_HESSIAN_DATA to the folder that holds cifar10/): left out');
