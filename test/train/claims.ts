@@ -1,16 +1,16 @@
 /** Run by the tests of the lock: claims the folders named on standard input, one a line, and says how that went. */
 import { createInterface } from 'node:readline';
-import { claimRun, releaseRun } from '../../ts/train/run-lock.js';
+import { claimRun, type RunLock } from '../../ts/train/run-lock.js';
 
 const say = (answer: Record<string, unknown>): boolean => process.stdout.write(`${JSON.stringify(answer)}\n`);
 say({ ready: process.pid });
-let claim: { folder: string; token: string } | null = null;
+let claim: RunLock | null = null;
 for await (const line of createInterface({ input: process.stdin })) {
   const { action, folder } = JSON.parse(line) as { action: 'claim' | 'release'; folder: string };
   try {
-    if (action === 'claim') claim = { folder, token: claimRun(folder) };
-    else if (claim !== null) {
-      releaseRun(claim.folder, claim.token);
+    if (action === 'claim') claim = claimRun(folder);
+    else {
+      claim?.release();
       claim = null;
     }
     say({ held: claim !== null });

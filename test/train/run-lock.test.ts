@@ -8,10 +8,11 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { DeepHessianError } from '../../ts/errors.js';
+import { kernels } from '../../ts/native/index.js';
 import { TrainedModel } from '../../ts/train/trained-model.js';
 import { readCheckpoint } from '../../ts/train/checkpoint.js';
 import { readMetrics } from '../../ts/train/run-folder.js';
-import { claimRun, lockName, releaseRun } from '../../ts/train/run-lock.js';
+import { claimRun, lockName, type RunLock } from '../../ts/train/run-lock.js';
 import { TrainingSession } from '../../ts/train/session.js';
 import { recordedStep } from '../../ts/train/trainer.js';
 import { runSession, small, temporaryFolder } from './helpers.js';
@@ -58,6 +59,11 @@ class Claimant {
 }
 
 describe('the lock of a run folder', () => {
+  before(function () {
+    if (kernels.info().backend === 'openblas') return;
+    console.log('      not tested: the native core, which has the locks, is not loaded');
+    this.skip();
+  });
   const folder = temporaryFolder();
   const claimants: Claimant[] = [];
   const start = async (): Promise<Claimant> => {
@@ -72,26 +78,21 @@ describe('the lock of a run folder', () => {
     mkdirSync(path);
     return path;
   };
-  const lockOf = (path: string): Record<string, unknown> =>
-    JSON.parse(readFileSync(join(path, lockName), 'utf8')) as Record<string, unknown>;
-  /** Changes a lock in place: what a process of other circumstances would have left. */
-  const alter = (path: string, changes: Record<string, unknown>): void =>
-    writeFileSync(join(path, lockName), JSON.stringify({ ...lockOf(path), ...changes }));
   const refusal = (path: string): DeepHessianError => {
-    let token = '';
+    let lock: RunLock;
     try {
-      token = claimRun(path);
+      lock = claimRun(path);
     } catch (error) {
       expect(error).to.be.instanceOf(DeepHessianError);
       expect((error as DeepHessianError).code).to.equal('io');
       return error as DeepHessianError;
     }
-    releaseRun(path, token);
+    lock.release();
     throw new Error('expected a refusal');
   };
   /** Claims and releases: nothing of either is left. */
   const passes = (path: string): void => {
-    releaseRun(path, claimRun(path));
+    claimRun(path).release();
     expect(readdirSync(path).filter((name) => name.includes(lockName))).to.deep.equal([]);
   };
 
@@ -106,98 +107,42 @@ describe('the lock of a run folder', () => {
     expect(error.details).to.include({ path, pid: other.child.pid });
     await other.ask('release', path);
     expect(readdirSync(path)).to.deep.equal([]);
-    const token = claimRun(path);
+    const lock = claimRun(path);
     expect(refusal(path).message).to.match(/another run of this process/);
     const answer = await other.ask('claim', path);
     expect(answer).to.include({ held: false, code: 'io' });
     expect(answer.message).to.contain(`process ${process.pid} is at work`);
-    // A token that is not the lock's releases nothing.
-    releaseRun(path, '0123456789ab');
-    expect(existsSync(join(path, lockName))).to.equal(true);
-    releaseRun(path, token);
+    lock.release();
+    lock.release();
     expect(await other.ask('claim', path)).to.deep.equal({ held: true });
     await other.kill();
     expect(existsSync(join(path, lockName))).to.equal(true);
     passes(path);
   });
 
-  it('of several that find a dead owner at once, exactly one takes over', async () => {
+  it('of several that come at once, exactly one has it, after a dead one and while it is given free', async () => {
     const many = await Promise.all([start(), start(), start(), start()]);
-    const dead = await start();
-    const stale = make('stale');
-    await dead.ask('claim', stale);
-    await dead.kill();
     for (let round = 0; round < 40; round++) {
       const path = make(`race-${round}`);
-      // As good as the real one: neither inode nor path make a lock that was rewritten in its place.
-      writeFileSync(join(path, lockName), JSON.stringify({ ...lockOf(stale), folder: path }));
-      const answers = await Promise.all(many.map((claimant) => claimant.ask('claim', path)));
-      expect(answers.filter(({ held }) => held).length, JSON.stringify(answers)).to.equal(1);
-      for (const { held, code } of answers) if (!held) expect(code).to.equal('io');
-      const winner = many[answers.findIndex(({ held }) => held)];
-      expect(lockOf(path).pid).to.equal(winner.child.pid);
-      await winner.ask('release', path);
-      expect(readdirSync(path)).to.deep.equal([]);
-    }
-  });
-
-  it('is taken over where one that was taking over was killed itself', async () => {
-    const path = make('chain');
-    const dead = await start();
-    await dead.ask('claim', path);
-    await dead.kill();
-    const second = await start();
-    const elsewhere = make('elsewhere');
-    await second.ask('claim', elsewhere);
-    // The lock of the second is that by which it would replace the first's.
-    const { pid, token } = lockOf(path) as { pid: number; token: string };
-    const guard = join(path, `.${lockName}.${pid}-${token}.partial`);
-    writeFileSync(guard, JSON.stringify({ ...lockOf(elsewhere), folder: path }));
-    expect(refusal(path).details.pid).to.equal(second.child.pid);
-    expect(lockOf(path).token).to.equal(token);
-    await second.kill();
-    passes(path);
-  });
-
-  it('does not hold for a process that got the number of its owner, nor for a boot that is over', function () {
-    const path = make('reused');
-    if (process.platform !== 'linux') return this.skip();
-    // A number that is in use, by a process that began at another time.
-    for (const changes of [{ pid: process.ppid, start: '1' }, { start: '1' }, { boot: 'before', pid: process.ppid }]) {
-      const token = claimRun(path);
-      expect(lockOf(path).start).to.match(/^\d+$/);
-      alter(path, { ...changes, token: 'aaaaaaaaaaaa' });
-      passes(path);
-      releaseRun(path, token);
-    }
-  });
-
-  it('of another host or pid namespace is refused, with what to do', () => {
-    for (const [changes, words] of [
-      [{ host: 'elsewhere.example' }, /process \d+ on host elsewhere\.example claimed .* remove .*run\.lock$/],
-      [{ namespace: 'pid:[1]' }, /in another container or pid namespace claimed .* remove .*run\.lock$/],
-    ] as const) {
-      if ('namespace' in changes && process.platform !== 'linux') continue;
-      const path = make(`other-${Object.keys(changes)[0]}`);
-      claimRun(path);
-      alter(path, { ...changes, pid: 2 ** 22 + 1 });
-      const before = readFileSync(join(path, lockName), 'utf8');
-      expect(refusal(path).message).to.match(words);
-      expect(readFileSync(join(path, lockName), 'utf8')).to.equal(before);
-      rmSync(join(path, lockName));
+      if (round % 2 === 0) {
+        // A file that nobody holds, with whatever in it.
+        writeFileSync(join(path, lockName), round % 4 === 0 ? '{"pid":1,"host":"elsewhere"}' : 'not JSON');
+      } else await many[round % 4].ask('claim', path);
+      const [releases, ...answers] = await Promise.all(
+        many.map((_, i) => {
+          const claimant = many[(i + round) % 4];
+          return i === 0 && round % 2 === 1 ? claimant.ask('release', path) : claimant.ask('claim', path);
+        }),
+      );
+      const held = [releases, ...answers].filter((answer) => answer.held);
+      // Three may all come before the fourth lets go.
+      expect(held.length, JSON.stringify(answers)).to.be.within(round % 2 === 0 ? 1 : 0, 1);
+      await Promise.all(many.map((claimant) => claimant.ask('release', path)));
       passes(path);
     }
   });
 
-  it('that cannot be read is refused, with what to do', () => {
-    const path = make('unreadable');
-    for (const text of ['', '{"pid":', 'null', '{"pid":0}']) {
-      writeFileSync(join(path, lockName), text);
-      expect(refusal(path).message).to.match(/run\.lock: not a lock that can be read .* remove it when/);
-    }
-  });
-
-  it('does not come along with a copy of the folder, but with the folder itself', async () => {
+  it('is of the folder, wherever that goes, and not of its copies', async () => {
     const path = make('original');
     const other = await start();
     await other.ask('claim', path);
@@ -209,19 +154,38 @@ describe('the lock of a run folder', () => {
     expect(refusal(moved).details.pid).to.equal(other.child.pid);
   });
 
-  it('that could not be removed does not hold this thread itself', () => {
-    const path = make('kept');
-    const token = claimRun(path);
-    renameSync(path, `${path}-away`);
-    releaseRun(path, token);
-    renameSync(`${path}-away`, path);
-    expect(existsSync(join(path, lockName))).to.equal(true);
+  it('whose file says nothing of its owner holds all the same', async () => {
+    const path = make('silent');
+    const other = await start();
+    await other.ask('claim', path);
+    for (const text of ['', '{"pid":', 'null']) {
+      writeFileSync(join(path, lockName), text);
+      expect(refusal(path).message).to.match(/: another process is at work in the folder/);
+    }
+    writeFileSync(join(path, lockName), '{"pid":12,"host":"elsewhere.example"}');
+    expect(refusal(path).message).to.match(/: process 12 on host elsewhere\.example is at work/);
+  });
+
+  it('cannot be had where its file cannot be written', () => {
+    const path = make('in-the-way');
+    mkdirSync(join(path, lockName));
+    expect(refusal(path).message).to.match(/^locking .*run\.lock failed: /);
+  });
+
+  it('whose file is gone is taken anew, and the first to hold it removes nothing', () => {
+    const path = make('gone');
+    const first = claimRun(path);
+    rmSync(join(path, lockName));
+    const second = claimRun(path);
+    first.release();
+    expect(refusal(path).message).to.match(/another run of this process/);
+    second.release();
     passes(path);
   });
 
   it('holds against another thread of the process', async () => {
     const path = make('threads');
-    const token = claimRun(path);
+    const lock = claimRun(path);
     const tsx = pathToFileURL(
       createRequire(import.meta.url)
         .resolve('tsx/esm/api')
@@ -244,7 +208,7 @@ describe('the lock of a run folder', () => {
         worker.on('exit', () => resolve(answer));
       });
     expect(await claim()).to.match(/another run of this process/);
-    releaseRun(path, token);
+    lock.release();
     expect(await claim()).to.equal('claimed');
     // It went when its thread ended.
     passes(path);
@@ -268,7 +232,7 @@ describe('the lock of a run folder', () => {
     expect((failure as DeepHessianError).code).to.equal('io');
     expect((failure as Error).message).to.match(new RegExp(`run: process ${child.pid} is at work in the folder`));
     expect(readFileSync(join(path, 'config.json'), 'utf8')).to.equal(config);
-    expect(lockOf(path).pid).to.equal(child.pid);
+    expect(JSON.parse(readFileSync(join(path, lockName), 'utf8'))).to.include({ pid: child.pid });
     expect(TrainedModel.open(path).network.inputs).to.be.at.least(1);
     child.kill('SIGKILL');
     await exit;

@@ -23,8 +23,7 @@ import { DeepHessianError } from '../errors.js';
 
 const suffix = '.partial';
 
-/** A name beside `path` that nobody else uses; {@link removeLeftovers} knows it. */
-export function temporaryName(path: string): string {
+function temporaryName(path: string): string {
   return join(dirname(path), `.${basename(path)}.${process.pid}-${randomBytes(6).toString('hex')}${suffix}`);
 }
 

@@ -23,7 +23,6 @@ import {
   failType,
 } from '../checks.js';
 import { resolveSettings, type Settings } from '../train/config.js';
-import { lockToken, releaseRun } from '../train/run-lock.js';
 import type { EndRecord, EvaluationRecord, StepRecord, TrainEvent } from '../train/trainer.js';
 import { EventQueue, type WhenFull } from './event-queue.js';
 import { defaultScheduler, JobScheduler } from './job-scheduler.js';
@@ -314,13 +313,7 @@ export class TrainingJob extends EventEmitter<JobEvents> implements AsyncIterabl
     this.stay = new Promise((resolve) => {
       leave = resolve;
     });
-    const task: TrainingTask = {
-      settings: this.config,
-      folder: this.folder,
-      resume: this.resumes,
-      lock: lockToken(),
-      window,
-    };
+    const task: TrainingTask = { settings: this.config, folder: this.folder, resume: this.resumes, window };
     let failure: Error | null = null;
     let end: EndRecord | null = null;
     try {
@@ -357,8 +350,6 @@ export class TrainingJob extends EventEmitter<JobEvents> implements AsyncIterabl
       failure ??= error as Error;
     } finally {
       this.task = null;
-      // What a thread that was lost could not do.
-      releaseRun(this.folder, task.lock);
     }
     try {
       this.settle(failure, end);

@@ -8,8 +8,6 @@ export interface TrainingTask extends Record<string, unknown> {
   folder: string;
   /** go on from the folder's checkpoint where it has one */
   resume: boolean;
-  /** of the lock that the session puts on the folder: should the thread be lost, the job releases it */
-  lock: string;
   /** records that may be under way before the thread waits for their acknowledgement */
   window: number;
 }

@@ -7,11 +7,11 @@ import { packError } from './thread-errors.js';
 import type { TrainingCommand, TrainingMessage, TrainingTask } from './training-messages.js';
 
 /** A new run, or the continuation of the one in the folder. */
-async function openRun({ settings, folder, resume, lock }: TrainingTask): Promise<TrainingSession> {
-  if (!resume || !hasCheckpoint(folder)) return TrainingSession.start(settings, folder, lock);
+async function openRun({ settings, folder, resume }: TrainingTask): Promise<TrainingSession> {
+  if (!resume || !hasCheckpoint(folder)) return TrainingSession.start(settings, folder);
   const flags = resumableFlags as readonly string[];
   const changes = Object.fromEntries(Object.entries(settings).filter(([flag]) => flags.includes(flag)));
-  const session = await TrainingSession.resume(folder, changes, lock);
+  const session = await TrainingSession.resume(folder, changes);
   for (const [flag, value] of Object.entries(settings)) {
     if (flags.includes(flag) || JSON.stringify(session.settings[flag]) === JSON.stringify(value)) continue;
     await session.close();

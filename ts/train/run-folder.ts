@@ -18,7 +18,7 @@ import { DeepHessianError } from '../errors.js';
 import { ioError, makeFolder, removeLeftovers, writeFileAtomic, writeFileAtomicSync } from '../data/atomic.js';
 import { checkRegular, readTextSync } from '../data/regular-file.js';
 import { describeEnvironment } from './environment.js';
-import { claimRun, releaseRun } from './run-lock.js';
+import { claimRun, type RunLock } from './run-lock.js';
 import { EventWriter } from './tensorboard.js';
 import { readCheckpoint, writeCheckpoint, type Checkpoint } from './checkpoint.js';
 import type { EndRecord, EvaluationRecord, StepRecord, TrainEvent } from './trainer.js';
@@ -56,19 +56,18 @@ export class RunFolder {
 
   private constructor(
     readonly path: string,
-    private readonly token: string,
+    private readonly lock: RunLock,
   ) {}
 
   /**
    * Makes a new run folder.
    *
-   * @param token of its lock, where somebody else may have to release it
    * @throws DeepHessianError 'io' when the folder holds a run already, somebody is at work there, or it cannot be made
    */
-  static create(path: string, config: Record<string, unknown>, token?: string): RunFolder {
+  static create(path: string, config: Record<string, unknown>): RunFolder {
     refuseRun(path);
     makeFolder(path);
-    const folder = RunFolder.claim(path, token);
+    const folder = RunFolder.claim(path);
     try {
       // Somebody may have come and gone before the folder was claimed.
       refuseRun(path);
@@ -89,8 +88,8 @@ export class RunFolder {
    *
    * @throws DeepHessianError 'io' when somebody is at work there
    */
-  static claim(path: string, token?: string): RunFolder {
-    return new RunFolder(path, claimRun(path, token));
+  static claim(path: string): RunFolder {
+    return new RunFolder(path, claimRun(path));
   }
 
   /** Makes a claimed folder ready to go on after `step` with these settings; later records are dropped. */
@@ -104,7 +103,7 @@ export class RunFolder {
 
   /** Leaves the folder to whoever comes next. */
   release(): void {
-    releaseRun(this.path, this.token);
+    this.lock.release();
   }
 
   get metricsFile(): string {

@@ -67,10 +67,9 @@ export class TrainingSession {
    * Prepares a new run. Nothing is written before settings and data have been found good.
    *
    * @param path the run folder, which must not hold a run
-   * @param token of the folder's lock, where somebody else may have to release it; default: a new one
    * @throws DeepHessianError 'io' when the folder holds a run, or another one is at work in it
    */
-  static async start(given: Record<string, unknown>, path: string, token?: string): Promise<TrainingSession> {
+  static async start(given: Record<string, unknown>, path: string): Promise<TrainingSession> {
     const settings = resolveSettings(given);
     for (const flag of ['init', 'gain'] as const) {
       if (given['init-from'] !== undefined && given[flag] !== undefined)
@@ -78,17 +77,16 @@ export class TrainingSession {
     }
     kernels.setThreads(settings.threads as number);
     const experiment = await buildExperiment(settings);
-    return new TrainingSession(settings, experiment, RunFolder.create(path, settings, token), null);
+    return new TrainingSession(settings, experiment, RunFolder.create(path, settings), null);
   }
 
   /**
    * Goes on from a run folder or checkpoint file.
    *
    * @param changes new limits of the run; other settings cannot change
-   * @param token of the folder's lock, where somebody else may have to release it; default: a new one
    * @throws DeepHessianError 'io' when there is no checkpoint, or another run is at work in the folder
    */
-  static async resume(path: string, changes: Record<string, unknown> = {}, token?: string): Promise<TrainingSession> {
+  static async resume(path: string, changes: Record<string, unknown> = {}): Promise<TrainingSession> {
     const { file, folder } = locateCheckpoint(path);
     // Records and settings of the run are written around the checkpoint: not around one that lies somewhere else.
     if (basename(dirname(resolve(file))) !== checkpointFolder) {
@@ -107,7 +105,7 @@ export class TrainingSession {
       }
     }
     // Before the checkpoint is read: whoever holds the folder may be writing a newer one.
-    const run = RunFolder.claim(folder, token);
+    const run = RunFolder.claim(folder);
     try {
       return await TrainingSession.goOn(path, readRunCheckpoint(file), changes, run);
     } catch (error) {
