@@ -13,12 +13,12 @@ import {
   checkPositive,
   checkVector,
   failRange,
-  failType,
   firstNonFinite,
 } from '../checks.js';
 import type { Linearization } from '../derivatives/index.js';
 import type { DeviceKernels, DeviceName } from '../device/index.js';
 import { DeepHessianError } from '../errors.js';
+import { checkLinearized } from '../inverse/factor.js';
 import type { MatrixKind } from '../inverse/index.js';
 import { checkDevice, settingsOf } from './option-checks.js';
 import { PointShiftedOperator, TrustRegionSolver, type TrustRegionSolution } from './trust-region.js';
@@ -98,12 +98,7 @@ const defaults: Settings = {
  */
 export function trustRegionStep(point: Linearization, options: TrustRegionStepOptions): TrustRegionStep {
   const operation = 'trustRegionStep';
-  if (
-    typeof point !== 'object' ||
-    point === null ||
-    typeof (point as Partial<Linearization>).hessianProduct !== 'function'
-  )
-    failType(operation, 'point', 'a Linearization (from network.linearize)', point);
+  checkLinearized(operation, point);
   const settings = settingsOf<Settings & Pick<TrustRegionStepOptions, 'radius' | 'gradient'>>(
     operation,
     options,
