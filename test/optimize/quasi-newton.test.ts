@@ -431,6 +431,9 @@ describe('quasi-Newton training of networks', () => {
   }
 
   it('dense BFGS refuses networks that are too large, with the figure', () => {
-    expect(() => createBfgs(network, { maximumParameters: 10 })).throw(RangeError, /at least .*use lbfgs\) for options.maximumParameters, received 10/);
+    expect(() => createBfgs(network, { maximumParameters: 10 })).throw(
+      RangeError,
+      /at least .*use lbfgs\) for options.maximumParameters, received 10/,
+    );
   });
 });
