@@ -108,9 +108,10 @@ describe('files that are not regular', function () {
     const yaml = makePipe('settings.yaml');
     const other = makePipe('other.csv');
     const weights = makePipe('weights.safetensors');
+    const checkpoint = makePipe(path.join('stopped', 'checkpoints', 'latest.checkpoint'));
     const commands: [string[], string][] = [
       [['train', '--config', yaml], yaml],
-      [['train', '--resume', pipe], pipe],
+      [['train', '--resume', path.join(folder, 'stopped')], checkpoint],
       [['train', '--data', 'csv', '--file', other], other],
       [['train', '--init-from', weights, '--out', path.join(folder, 'never')], weights],
       [['solve', '--case', pipe], pipe],
