@@ -15,6 +15,9 @@ import type { Real } from '../native/index.js';
 import type { NetworkModel } from '../network/index.js';
 import { sampleSpaceOutputs } from './cost.js';
 
+/** Products of probabilities above this have all their digits. */
+const leastProduct = 1e-290;
+
 /** Writes R^T of samples start .. start + count - 1, rows (k, n), columns the K outputs, at `offset`. */
 export function outputRows(
   network: NetworkModel,
@@ -45,10 +48,13 @@ export function outputRows(
       const p = q.p[k * N + at];
       const tail = p + tailNext;
       const row = offset + k * count + n;
-      // Quotients first, each at most one: products of two probabilities below 1e-162 would be zero.
-      const root = tailNext > 0 ? scale * Math.sqrt(p * (tailNext / tail)) : 0;
+      // Products of probabilities lose their digits at the end of the range of numbers; there quotients, each at most one, serve.
+      const safe = p * tailNext > leastProduct && tail * tailNext > leastProduct;
+      const some = tailNext > 0;
+      const root = scale * (safe ? Math.sqrt((p * tailNext) / tail) : some ? Math.sqrt(p * (tailNext / tail)) : 0);
+      const factor = safe ? scale * Math.sqrt(p / (tail * tailNext)) : some ? root / tailNext : 0;
       out[row + k * rows] = root;
-      for (let j = k + 1; j < K; j++) out[row + j * rows] = tailNext > 0 ? -(q.p[j * N + at] / tailNext) * root : 0;
+      for (let j = k + 1; j < K; j++) out[row + j * rows] = -q.p[j * N + at] * factor;
       tailNext = tail;
     }
   }
