@@ -3,15 +3,7 @@
  * behind the device interface, and on a card where there is one.
  */
 import { expect } from 'chai';
-import {
-  createHostDevice,
-  cudaInfo,
-  instrument,
-  measureRates,
-  modelSeconds,
-  openCudaDevice,
-  type DeviceKernels,
-} from '../../ts/device/index.js';
+import { createHostDevice, instrument, measureRates, modelSeconds, type DeviceKernels } from '../../ts/device/index.js';
 import { Network, type Linearization } from '../../ts/derivatives/index.js';
 import { DeepHessianError } from '../../ts/errors.js';
 import {
@@ -27,12 +19,10 @@ import type { LayerSpec, SmoothLayer } from '../../ts/network/index.js';
 import { Random } from '../../ts/random.js';
 import { goldenCases, relativeError } from '../helpers/golden.js';
 import { couplingLayer, gatedLayer } from '../helpers/smooth-layers.js';
+import { devices, sayWithoutCard } from '../helpers/devices.js';
 import { describeShape, randomPoint, shapes } from './helpers.js';
 
 const matrices = ['hessian', 'gauss-newton'] as const;
-const devices: [string, () => DeviceKernels][] = [['CPU', () => createHostDevice()]];
-const { available, reason } = cudaInfo();
-if (available) devices.push(['CUDA', () => openCudaDevice()]);
 
 const emulated = (device: DeviceKernels): boolean => device.name === 'Emulated card';
 /** Everything on a real device; an emulated card is two hundred times slower. */
@@ -162,12 +152,7 @@ function compare(
 }
 
 describe('the recursion over the layers on a device', () => {
-  if (!available) {
-    it('CUDA', function () {
-      console.log(`      not tested: no usable GPU: ${reason}`);
-      this.skip();
-    });
-  }
+  sayWithoutCard();
 
   for (const [name, open] of devices) {
     describe(name, () => {

@@ -3,7 +3,7 @@
  * calls. On the CPU behind the device interface, and on a card where there is one.
  */
 import { expect } from 'chai';
-import { createHostDevice, cudaInfo, instrument, openCudaDevice, type DeviceKernels } from '../../ts/device/index.js';
+import { createHostDevice, instrument, type DeviceKernels } from '../../ts/device/index.js';
 import type { Linearization } from '../../ts/derivatives/index.js';
 import { DeepHessianError } from '../../ts/errors.js';
 import {
@@ -14,11 +14,8 @@ import {
   type Factor,
 } from '../../ts/inverse/index.js';
 import { Random } from '../../ts/random.js';
+import { card, devices, sayWithoutCard } from '../helpers/devices.js';
 import { describeShape, randomPoint, shapes } from './helpers.js';
-
-const devices: [string, () => DeviceKernels][] = [['CPU', () => createHostDevice()]];
-const { available, reason } = cudaInfo();
-if (available) devices.push(['CUDA', () => openCudaDevice()]);
 
 function relative(a: Float64Array, b: Float64Array): number {
   let [difference, size] = [0, 0];
@@ -36,12 +33,7 @@ const some = <T>(all: readonly T[], device: DeviceKernels, every: number): T[] =
 const randomVector = (n: number, seed = 3): Float64Array => new Random(seed).normals(new Float64Array(n));
 
 describe('factors on a device', () => {
-  if (!available) {
-    it('CUDA', function () {
-      console.log(`      not tested: no usable GPU: ${reason}`);
-      this.skip();
-    });
-  }
+  sayWithoutCard();
 
   for (const [name, open] of devices) {
     describe(name, () => {
@@ -228,13 +220,13 @@ describe('factors on a device', () => {
     });
 
     it("device 'cuda' without a card is an error with the reason, 'auto' falls back and says so", function () {
-      if (available) return this.skip();
+      if (card.available) return this.skip();
       expect(() => factor(point, { damping: 1, device: 'cuda' }))
-        .to.throw(DeepHessianError, reason as string)
+        .to.throw(DeepHessianError, card.reason as string)
         .that.includes({ code: 'device-unavailable' });
       const f = factor(point, { damping: 1, device: 'auto' });
       expect(f.device).to.equal('cpu');
-      expect(f.reason).to.include('on the CPU: no usable GPU: ').and.to.include(reason);
+      expect(f.reason).to.include('on the CPU: no usable GPU: ').and.to.include(card.reason);
       const plain = factor(point, { damping: 1 });
       expect(f.method).to.equal(plain.method);
       expect(f.solve(point.gradient).x).to.deep.equal(plain.solve(point.gradient).x);

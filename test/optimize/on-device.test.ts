@@ -1,6 +1,6 @@
 /** The optimizers with their solves on a device: the CPU's steps, by every control of the damping, and clean failures. */
 import { expect } from 'chai';
-import { createHostDevice, cudaInfo, instrument, openCudaDevice, type DeviceKernels } from '../../ts/device/index.js';
+import { createHostDevice, instrument, type DeviceKernels } from '../../ts/device/index.js';
 import { Network } from '../../ts/derivatives/index.js';
 import { DeepHessianError } from '../../ts/errors.js';
 import { createDampedNewton } from '../../ts/optimize/damped-newton.js';
@@ -8,6 +8,7 @@ import { createGaussNewton } from '../../ts/optimize/gauss-newton.js';
 import { createNewton } from '../../ts/optimize/newton.js';
 import type { Optimizer } from '../../ts/optimize/optimizer.js';
 import { createOptimizer, optimizerEntries } from '../../ts/optimize/registry.js';
+import { card, devices, sayWithoutCard } from '../helpers/devices.js';
 import { randomBatch } from '../helpers/problems.js';
 import { gatedLayer } from '../helpers/smooth-layers.js';
 import { Random } from '../../ts/random.js';
@@ -70,15 +71,7 @@ const variants: [string, Network, Make][] = [
 ];
 
 describe('optimizers on a device', () => {
-  const devices: [string, () => DeviceKernels][] = [['CPU', () => createHostDevice()]];
-  const { available, reason } = cudaInfo();
-  if (available) devices.push(['CUDA', () => openCudaDevice()]);
-  else {
-    it('CUDA', function () {
-      console.log(`      not tested: no usable GPU: ${reason}`);
-      this.skip();
-    });
-  }
+  sayWithoutCard();
 
   for (const [name, open] of devices) {
     for (const [label, net, make] of variants) {
@@ -132,10 +125,10 @@ describe('optimizers on a device', () => {
     for (const [label, , make] of variants) {
       expect(() => make('tpu' as 'cuda'), label).to.throw(RangeError, /'cpu', 'cuda', 'auto'/);
     }
-    if (available) return;
+    if (card.available) return;
     for (const [label, , make] of variants) {
       expect(() => make('cuda'), label)
-        .to.throw(DeepHessianError, reason as string)
+        .to.throw(DeepHessianError, card.reason as string)
         .that.includes({ code: 'device-unavailable' });
     }
     for (const { name } of optimizerEntries.filter(({ onDevice }) => onDevice === true)) {
