@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { Network } from '../../ts/derivatives/network.js';
-import { SampleSpaces } from '../../ts/optimize/damped-solvers.js';
+import { carry, SampleSpaces } from '../../ts/optimize/damped-solvers.js';
 import { createGaussNewton } from '../../ts/optimize/gauss-newton.js';
 import { createOptimizer } from '../../ts/optimize/registry.js';
 import { Random } from '../../ts/random.js';
@@ -87,8 +87,8 @@ describe('precision of the factors', () => {
         }
         y.set(phi);
         x.set(phi);
-        mixed.carry(phi, 0.5, x);
-        double.carry(phi, 0.5, y);
+        carry(mixed, point, phi, 0.5, x);
+        carry(double, point, phi, 0.5, y);
         for (let i = 0; i < P; i++) expect(x[i]).to.be.closeTo(y[i], 1e-6 * Math.max(1, 1e-8 / eps));
       }
     }

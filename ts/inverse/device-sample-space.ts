@@ -16,7 +16,7 @@ import { Lower, No, Yes } from '../native/index.js';
 import type { NetworkModel } from '../network/index.js';
 import { sampleSpaceOutputs, sampleSpaceSide } from './cost.js';
 import { Mover } from './device-mover.js';
-import { outputResidual, outputRows } from './output-rows.js';
+import { generalGradient, outputResidual, outputRows } from './output-rows.js';
 import type { RawFactor } from './raw-factor.js';
 import type { FactorTotals } from './stage.js';
 
@@ -411,19 +411,16 @@ export class DeviceSampleSpaceFactor implements RawFactor {
       return;
     }
     const rows = this.at('rowVector');
-    const rest = outputResidual(network, point, this.outputFactor, this.output, rowVector) ? new Float64Array(P) : null;
-    if (rest !== null) point.jacobianTransposedProduct(this.output, rest);
+    const partly = outputResidual(network, point, this.outputFactor, this.output, rowVector);
+    const rest = generalGradient(network, point, partly ? this.output : null);
     mover.upload(rowVector, rows);
     device.potrs(Lower, order, 1, this.at('matrix'), 0, order, rows, 0, order);
     this.applyRowsTransposed();
     mover.download(this.at('vector'), x, 0, 0, P);
     if (!this.uniform) this.divide(x);
-    const penalised = network.l2.some((value) => value !== 0);
-    if (rest === null && !penalised) return;
-    const general = rest ?? new Float64Array(P);
-    if (penalised) network.addPenaltyProduct(point.params, general);
+    if (rest === null) return;
     const more = new Float64Array(P);
-    this.solve(general, more, 1);
+    this.solve(rest, more, 1);
     for (let i = 0; i < P; i++) x[i] += more[i];
   }
 

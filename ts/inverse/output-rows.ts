@@ -113,3 +113,22 @@ export function outputResidual(
   }
   return rest;
 }
+
+/**
+ * What a step by {@link outputResidual} leaves of the gradient, to go the general way: J^T of the part that R does not reach, and the
+ * penalty's gradient. Null where that is nothing.
+ *
+ * @param unreached u - R rows [N K], null where R reaches all of u
+ */
+export function generalGradient(
+  network: NetworkModel,
+  point: Linearization,
+  unreached: Float64Array | null,
+): Float64Array | null {
+  const penalised = network.l2.some((value) => value !== 0);
+  if (unreached === null && !penalised) return null;
+  const gradient = new Float64Array(network.parameterCount);
+  if (unreached !== null) point.jacobianTransposedProduct(unreached, gradient);
+  if (penalised) network.addPenaltyProduct(point.params, gradient);
+  return gradient;
+}

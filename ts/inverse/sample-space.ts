@@ -27,7 +27,7 @@ import { DeepHessianError } from '../errors.js';
 import { kernels, Lower, No, Yes, type Real } from '../native/index.js';
 import type { NetworkModel } from '../network/index.js';
 import { SymmetricFactor } from '../linalg/symmetric-factor.js';
-import { outputResidual, outputRows } from './output-rows.js';
+import { generalGradient, outputResidual, outputRows } from './output-rows.js';
 import type { RawFactor } from './raw-factor.js';
 import { allocate } from './stage-point.js';
 import { sampleSpaceBytes, sampleSpaceLayout, sampleSpaceOutputs } from './cost.js';
@@ -392,24 +392,15 @@ export class SampleSpaceFactor implements RawFactor {
       this.solve(point.gradient, x, 1);
       return;
     }
-    const rest = this.outputResidual(rowVector) ? new Float64Array(P) : null;
-    // What R does not reach goes the general way, as the penalty's gradient does.
-    if (rest !== null) point.jacobianTransposedProduct(this.output, rest);
+    const partly = outputResidual(network, point, this.lastRows(), this.output, rowVector);
+    const rest = generalGradient(network, point, partly ? this.output : null);
     this.solveFactored(rowVector, 1);
     this.applyRowsTransposed(rowVector, x);
     if (!this.uniform) this.divide(x);
-    const penalised = network.l2.some((value) => value !== 0);
-    if (rest === null && !penalised) return;
-    const general = rest ?? new Float64Array(P);
-    if (penalised) network.addPenaltyProduct(point.params, general);
+    if (rest === null) return;
     const more = new Float64Array(P);
-    this.solve(general, more, 1);
+    this.solve(rest, more, 1);
     for (let i = 0; i < P; i++) x[i] += more[i];
-  }
-
-  /** rows := R^+ dLoss/doutputs; what R does not reach stays in `output`, if this returns true. */
-  private outputResidual(rows: Float64Array): boolean {
-    return outputResidual(this.network, this.point, this.lastRows(), this.output, rows);
   }
 
   private outputFactor: Float64Array | null = null;

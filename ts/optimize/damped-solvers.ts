@@ -31,10 +31,21 @@ export interface DampedSolver {
   solve(x: Float64Array): void;
   /** v := (G + eps I)^-1 v */
   solveAny(v: Float64Array): void;
-  /** x += mu (phi - (G + eps I)^-1 G phi) */
-  carry(phi: Float64Array, mu: number, x: Float64Array): void;
   /** Lets go of what belongs to the point. */
   dispose(): void;
+}
+
+/** Momentum in the damped solve at `point`: x += mu (phi - (G + eps I)^-1 G phi). */
+export function carry(
+  solver: DampedSolver,
+  point: Linearization,
+  phi: Float64Array,
+  mu: number,
+  x: Float64Array,
+): void {
+  const back = point.gaussNewtonProduct(phi);
+  solver.solveAny(back);
+  for (let i = 0; i < x.length; i++) x[i] += mu * (phi[i] - back[i]);
 }
 
 /** Where and how the solves are done. */
@@ -78,7 +89,8 @@ export class SampleSpaces {
   /** The space of one precision at a point. */
   assemble(point: Linearization, single: boolean): Space {
     const { samples } = point;
-    for (const held of [this.single, this.double]) if (held !== null && held.samples !== samples) this.dispose();
+    // Both are of one size.
+    if ((this.single ?? this.double)?.samples !== samples) this.dispose();
     const space =
       (single ? this.single : this.double) ?? this.onDevice(samples, single) ?? this.onHost(samples, single);
     if (single) this.single = space;
@@ -180,12 +192,6 @@ class SampleSpaceSolver implements DampedSolver {
     if (!this.refine(g, v)) this.space.solve(g, v, 1);
   }
 
-  carry(phi: Float64Array, mu: number, x: Float64Array): void {
-    const back = this.point.gaussNewtonProduct(phi);
-    this.solveAny(back);
-    for (let i = 0; i < x.length; i++) x[i] += mu * (phi[i] - back[i]);
-  }
-
   /** Improves x until the residual meets the tolerance. @returns false where that takes float64, which is then factored */
   private refine(g: Float64Array, x: Float64Array): boolean {
     const { point, spaces, eps, space } = this;
@@ -247,11 +253,6 @@ export class FactorSolver implements DampedSolver {
 
   solveAny(v: Float64Array): void {
     v.set(this.held!.solve(v).x);
-  }
-
-  carry(phi: Float64Array, mu: number, x: Float64Array): void {
-    const back = this.held!.solve(this.point.gaussNewtonProduct(phi)).x;
-    for (let i = 0; i < x.length; i++) x[i] += mu * (phi[i] - back[i]);
   }
 
   dispose(): void {

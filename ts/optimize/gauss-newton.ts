@@ -50,7 +50,7 @@ import type { Linearization, Network } from '../derivatives/index.js';
 import type { DeviceKernels, DeviceName } from '../device/index.js';
 import { kernels } from '../native/index.js';
 import type { Batch } from '../network/index.js';
-import { FactorSolver, SampleSpaces, type DampedSolver } from './damped-solvers.js';
+import { carry, FactorSolver, SampleSpaces, type DampedSolver } from './damped-solvers.js';
 import { checkBelow, checkDampingBounds, checkDevice, settingsOf } from './option-checks.js';
 import {
   stateCount,
@@ -196,7 +196,7 @@ class GaussNewton implements Optimizer {
     solver.solve(x);
     const mu = this.options.momentum;
     // (G + eps I)^-1 (grad + eps mu phi) = x + mu (phi - (G + eps I)^-1 G phi), phi the previous (downhill) step
-    if (mu > 0) solver.carry(previous, mu, x);
+    if (mu > 0) carry(solver, point, previous, mu, x);
     // predicted decrease grad^T x - 1/2 x^T G x; an exact solve has G x = grad - eps x
     const along = kernels.dot(P, point.gradient, 0, x, 0);
     let curvature: number;
