@@ -1,6 +1,12 @@
 import { expect } from 'chai';
-import { fisherOperator, gaussNewtonOperator, hessianOperator, inverseOperator } from '../../ts/curvature/index.js';
-import { Network } from '../../ts/derivatives/index.js';
+import {
+  fisherOperator,
+  gaussNewtonOperator,
+  hessianOperator,
+  inertia,
+  inverseOperator,
+} from '../../ts/curvature/index.js';
+import { Linearization, Network } from '../../ts/derivatives/index.js';
 import { factor } from '../../ts/inverse/index.js';
 import { minres } from '../../ts/linalg/minres.js';
 import { shifted } from '../../ts/linalg/operator-algebra.js';
@@ -9,6 +15,21 @@ import { maximumError, problem, targetKinds } from '../helpers/problems.js';
 import { randomPoint, someShapes } from './helpers.js';
 
 describe('curvature operators', () => {
+  it('take the point of another copy of the library, as factor does', () => {
+    const point = randomPoint(someShapes[9]);
+    const prototype = Object.create(
+      Object.prototype,
+      Object.getOwnPropertyDescriptors(Linearization.prototype),
+    ) as object;
+    const foreign = Object.create(prototype, Object.getOwnPropertyDescriptors(point)) as Linearization;
+    expect(foreign).to.not.be.instanceOf(Linearization);
+    const x = new Random(3).normals(new Float64Array(point.network.parameterCount));
+    expect(hessianOperator(foreign).apply(x)).to.deep.equal(hessianOperator(point).apply(x));
+    expect(inertia(foreign, 0.1)).to.deep.equal(inertia(point, 0.1));
+    const { inertia: signs } = factor(foreign, { damping: 0.1 });
+    expect(signs.negative).to.equal(inertia(point, 0.1).negative);
+  });
+
   it('Hessian and Gauss-Newton equal their dense matrices, one vector or many', () => {
     for (const shape of someShapes.filter((_, i) => i % 6 === 0)) {
       const point = randomPoint(shape);

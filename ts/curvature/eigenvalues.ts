@@ -11,6 +11,7 @@
 import { checkBoolean, checkInteger, checkKeys, checkPositive } from '../checks.js';
 import { type Linearization } from '../derivatives/index.js';
 import { DeepHessianError } from '../errors.js';
+import { checkLinearized } from '../inverse/factor.js';
 import { availableMemory, requireMemory, type Factor, type MatrixKind } from '../inverse/index.js';
 import { lanczos } from '../linalg/lanczos.js';
 import { LinearOperator } from '../linalg/linear-operator.js';
@@ -19,7 +20,6 @@ import { axpy, dot, norm, scale } from '../linalg/vectors.js';
 import { kernels, Lower, No, Yes } from '../native/index.js';
 import { Random } from '../random.js';
 import { spectrumOptions } from './inertia.js';
-import { checkPoint } from './operators.js';
 import {
   slicerOf,
   type EigenvalueBound,
@@ -404,7 +404,7 @@ export function eigenvalues(
   point: Linearization,
   options: { matrix?: MatrixKind; vectors?: boolean; memoryLimit?: number } = {},
 ): SpectrumResult {
-  checkPoint('eigenvalues', point);
+  checkLinearized('eigenvalues', point);
   checkKeys('eigenvalues', 'options', options, ['matrix', 'vectors', 'memoryLimit']);
   const { matrix = 'hessian', vectors = false, memoryLimit = availableMemory() } = options;
   const P = point.network.parameterCount;

@@ -12,10 +12,10 @@
  */
 import { checkKeys } from '../checks.js';
 import { Linearization } from '../derivatives/index.js';
+import { checkLinearized } from '../inverse/factor.js';
 import { kernels, No, Yes } from '../native/index.js';
 import type { Batch, BatchData } from '../network/index.js';
 import { batchFor, factorFor, inverseKeys, type InverseOptions } from './influence.js';
-import { checkPoint } from './operators.js';
 import { SampleGradients } from './sample-gradients.js';
 
 /** Result of {@link hypergradient}. */
@@ -50,7 +50,7 @@ export function hypergradient(
   options: InverseOptions = {},
 ): Hypergradient {
   const operation = 'hypergradient';
-  checkPoint(operation, point);
+  checkLinearized(operation, point);
   checkKeys(operation, 'options', options, inverseKeys);
   const { network, params, batch } = point;
   const P = network.parameterCount;

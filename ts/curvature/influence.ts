@@ -16,6 +16,7 @@
 import { checkBoolean, checkInteger, checkKeys, checkNonNegative, checkObject, checkOneOf } from '../checks.js';
 import type { Linearization } from '../derivatives/index.js';
 import { DeepHessianError } from '../errors.js';
+import { checkLinearized } from '../inverse/factor.js';
 import {
   availableMemory,
   factorShifted,
@@ -27,7 +28,6 @@ import {
 } from '../inverse/index.js';
 import { kernels, No, Yes } from '../native/index.js';
 import { checkBatch, prepareBatch, type Batch, type BatchData } from '../network/index.js';
-import { checkPoint } from './operators.js';
 import { SampleGradients } from './sample-gradients.js';
 
 /** How to invert: shared by every question that solves with M + eps I. */
@@ -127,7 +127,7 @@ export function* influenceRows(
   options: InfluenceRowsOptions = {},
 ): Generator<InfluenceRows, { residual: number; definite: boolean | null }> {
   const operation = 'influence';
-  checkPoint(operation, point);
+  checkLinearized(operation, point);
   checkKeys(operation, 'options', options, [...inverseKeys, 'relative', 'block', 'self', 'rows']);
   const { relative = 'none', block = 64, self = false } = options;
   if (options.rows !== undefined) checkInteger(operation, 'rows', options.rows, 1);
@@ -210,7 +210,7 @@ export function influence(
   options: InfluenceOptions = {},
 ): InfluenceResult {
   const operation = 'influence';
-  checkPoint(operation, point);
+  checkLinearized(operation, point);
   checkKeys(operation, 'options', options, [...inverseKeys, 'relative', 'block', 'onRows', 'keep']);
   const { onRows, keep = onRows === undefined, ...rest } = options;
   checkBoolean(operation, 'keep', keep);
@@ -256,7 +256,7 @@ export function selfInfluence(
   options: InverseOptions & { block?: number; onProgress?: (done: number, total: number) => boolean | void } = {},
 ): SelfInfluenceResult {
   const operation = 'selfInfluence';
-  checkPoint(operation, point);
+  checkLinearized(operation, point);
   checkKeys(operation, 'options', options, [...inverseKeys, 'block', 'onProgress']);
   const { block = 64, onProgress } = options;
   checkInteger(operation, 'block', block, 1);

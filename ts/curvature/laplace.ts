@@ -19,12 +19,12 @@
 import { checkInteger, checkKeys, checkOneOf, checkPositive, failRange, failType } from '../checks.js';
 import { Linearization, Network } from '../derivatives/index.js';
 import { DeepHessianError } from '../errors.js';
+import { checkLinearized } from '../inverse/factor.js';
 import { factor as factorDamped, factorShifted, type Factor, type MatrixKind, type Method } from '../inverse/index.js';
 import { kernels } from '../native/index.js';
 import type { LayerSpec, NetworkModel } from '../network/index.js';
 import { checkInputs } from '../network/batch.js';
 import { sigmoid } from '../network/losses.js';
-import { checkPoint } from './operators.js';
 import { selectedInverse } from './selected-inversion.js';
 
 /** Options of {@link laplace}. */
@@ -252,7 +252,7 @@ export class LaplacePosterior {
  * const { mean, observationVariance } = posterior.predict(inputs);
  */
 export function laplace(point: Linearization, options: LaplaceOptions = {}): LaplacePosterior {
-  checkPoint('laplace', point);
+  checkLinearized('laplace', point);
   checkKeys('laplace', 'options', options, laplaceKeys);
   if (options.matrix !== undefined)
     checkOneOf('laplace', 'matrix', options.matrix, ['hessian', 'gauss-newton'] as const);
@@ -286,7 +286,7 @@ export function tuneEvidence(
   options: EvidenceOptions = {},
 ): { posterior: LaplacePosterior; logEvidences: Float64Array } {
   const operation = 'tuneEvidence';
-  checkPoint(operation, point);
+  checkLinearized(operation, point);
   const { rounds = 10, retrain, onRound, ...rest } = options;
   checkInteger(operation, 'rounds', rounds, 1);
   if (retrain !== undefined && typeof retrain !== 'function') failType(operation, 'retrain', 'a function', retrain);

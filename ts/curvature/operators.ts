@@ -12,17 +12,12 @@
  * The empirical Fisher matrix is no approximation of F away from a perfect fit (Kunstner, Balles & Hennig 2019).
  */
 import { checkInteger, checkKeys, checkOneOf, failType } from '../checks.js';
-import { Linearization } from '../derivatives/index.js';
+import type { Linearization } from '../derivatives/index.js';
+import { checkLinearized } from '../inverse/factor.js';
 import { Factor } from '../inverse/index.js';
 import { LinearOperator } from '../linalg/linear-operator.js';
 import { sigmoid } from '../network/losses.js';
 import { Random } from '../random.js';
-
-/** Refuses anything but a {@link Linearization}. */
-export function checkPoint(operation: string, point: unknown): asserts point is Linearization {
-  if (!(point instanceof Linearization))
-    failType(operation, 'point', 'a Linearization (from network.linearize)', point);
-}
 
 /**
  * H as an operator; every product is exact (Pearlmutter 1994) and costs about two gradients.
@@ -31,7 +26,7 @@ export function checkPoint(operation: string, point: unknown): asserts point is 
  * const { values } = lanczos(hessianOperator(point), { smallest: 1 });
  */
 export function hessianOperator(point: Linearization): LinearOperator {
-  checkPoint('hessianOperator', point);
+  checkLinearized('hessianOperator', point);
   return new LinearOperator({
     rows: point.network.parameterCount,
     symmetric: true,
@@ -48,7 +43,7 @@ export function hessianOperator(point: Linearization): LinearOperator {
 
 /** G as an operator (Schraudolph 2002): positive semidefinite. */
 export function gaussNewtonOperator(point: Linearization): LinearOperator {
-  checkPoint('gaussNewtonOperator', point);
+  checkLinearized('gaussNewtonOperator', point);
   return new LinearOperator({
     rows: point.network.parameterCount,
     symmetric: true,
@@ -91,7 +86,7 @@ export interface FisherOptions {
  */
 export function fisherOperator(point: Linearization, options: FisherOptions = {}): LinearOperator {
   const operation = 'fisherOperator';
-  checkPoint(operation, point);
+  checkLinearized(operation, point);
   checkKeys(operation, 'options', options, ['kind', 'draws', 'seed']);
   const { kind = 'exact', draws = 1, seed = 0 } = options;
   checkOneOf(operation, 'kind', kind, fisherKinds);

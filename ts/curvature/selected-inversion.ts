@@ -9,6 +9,7 @@
 import { checkBoolean, checkFinite, checkInteger, checkKeys, checkOneOf, checkPositive } from '../checks.js';
 import type { Linearization } from '../derivatives/index.js';
 import { DeepHessianError } from '../errors.js';
+import { checkLinearized } from '../inverse/factor.js';
 import {
   availableMemory,
   ChainFactor,
@@ -22,7 +23,6 @@ import {
 } from '../inverse/index.js';
 import { Lower, kernels } from '../native/index.js';
 import { Random } from '../random.js';
-import { checkPoint } from './operators.js';
 
 /** Options of {@link selectedInverse}. */
 export interface SelectedInversionOptions {
@@ -75,7 +75,7 @@ const denseOrder = 3000;
  */
 export function selectedInverse(point: Linearization, options: SelectedInversionOptions): SelectedInverse {
   const operation = 'selectedInverse';
-  checkPoint(operation, point);
+  checkLinearized(operation, point);
   checkKeys(operation, 'options', options, keys);
   const {
     damping,

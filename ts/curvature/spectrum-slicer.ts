@@ -11,6 +11,7 @@
 import { checkFinite, checkInteger, checkKeys, checkObject, checkOneOf, checkPositive } from '../checks.js';
 import type { Linearization } from '../derivatives/index.js';
 import { DeepHessianError } from '../errors.js';
+import { checkLinearized } from '../inverse/factor.js';
 import {
   availableMemory,
   factorShifted,
@@ -22,7 +23,7 @@ import {
 import { lanczos } from '../linalg/lanczos.js';
 import type { LinearOperator } from '../linalg/linear-operator.js';
 import { kernels, Lower, No } from '../native/index.js';
-import { checkPoint, curvatureOperator } from './operators.js';
+import { curvatureOperator } from './operators.js';
 
 /** Options that every question about the spectrum takes. */
 export interface SpectrumOptions {
@@ -84,7 +85,7 @@ export class SpectrumSlicer {
   /** @throws TypeError or RangeError for wrong arguments */
   constructor(point: Linearization, options: SpectrumOptions = {}) {
     const operation = 'SpectrumSlicer';
-    checkPoint(operation, point);
+    checkLinearized(operation, point);
     checkObject(operation, 'options', options);
     checkKeys(operation, 'options', options, spectrumKeys);
     const { matrix = 'hessian', seed = 0 } = options;
