@@ -112,6 +112,18 @@ describe('CSV', () => {
     const test = await read('x,c,y\nNA,u,0\n', { missing: 'mean', schema: filled.schema });
     expect([...test.dataset.inputs]).to.deep.equal([4, 1, 0]);
     await expectFailure(read('x,y\n1,\n', { missing: 'mean' }), 'bad-file', /line 2, column 2 \('y'\).*a target/);
+    // The hint is of the option and of the flag, and names only what helps: a target has no mean.
+    const input = /a value, found an empty cell \(missing: 'drop' or 'mean', --missing drop or mean, lets it pass\)$/;
+    const target = /a target, found an empty cell \(missing: 'drop', --missing drop, lets it pass\)$/;
+    const { schema } = filled;
+    await expectFailure(read('x,c,y\n1,,2\n'), 'bad-file', input);
+    await expectFailure(read('x,c,y\n1,,2\n', { schema }), 'bad-file', input);
+    for (const missing of ['error', 'mean'] as const) {
+      await expectFailure(read('x,c,y\n1,u,\n', { missing }), 'bad-file', target);
+      await expectFailure(read('x,c,y\n1,u,\n', { missing, schema }), 'bad-file', target);
+    }
+    for (const given of [{}, { schema }])
+      expect((await read('x,c,y\n1,u,\n2,u,3\n', { missing: 'drop', ...given })).dataset.samples).to.equal(1);
     await expectFailure(read('x,z,y\n1,,1\n2,,2\n', { missing: 'mean' }), 'bad-file', /column 2 \('z'\)|'z'/);
   });
 

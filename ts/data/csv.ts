@@ -11,7 +11,15 @@ import { openRecords, parseNumber, type Delimiter, type TextRecord } from './csv
 import { makeDataset, type Dataset } from './dataset.js';
 import { checkOptions } from './options.js';
 import type { RowChunk } from './row-chunks.js';
-import { defaultMissing, openTable, readNumber, spreadNames, type CsvColumn, type CsvSchema } from './table-rows.js';
+import {
+  defaultMissing,
+  emptyCell,
+  openTable,
+  readNumber,
+  spreadNames,
+  type CsvColumn,
+  type CsvSchema,
+} from './table-rows.js';
 
 export type { CsvColumn, CsvSchema } from './table-rows.js';
 
@@ -149,14 +157,8 @@ export async function readCsv(
         };
         if (isMissing.has(text)) {
           if (missing === 'drop') return matrix.pop();
-          if (missing === 'error' || column.target) {
-            const hint = missing === 'error' ? ` (missing: 'drop' or 'mean' lets it pass)` : '';
-            throw badFile(
-              where(),
-              column.target ? 'a target' : 'a value',
-              `an empty cell${text && ` "${text}"`}${hint}`,
-            );
-          }
+          if (missing === 'error' || column.target)
+            fail(column.target ? 'a target' : 'a value', emptyCell(text, column.target));
           matrix.data[row + c] = NaN;
           continue;
         }

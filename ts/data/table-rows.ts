@@ -97,8 +97,7 @@ export class RowEncoder {
       const span = column.categories?.length ?? 1;
       if (this.isMissing.has(text)) {
         if (this.missing === 'drop') return column;
-        if (this.missing === 'error')
-          fail(column, 'a value', emptyCell(text, " (missing: 'drop' or 'mean' lets it pass)"));
+        if (this.missing === 'error') fail(column, 'a value', emptyCell(text, false));
         for (let k = 0; k < span; k++) out[at + k] = column.means[k];
       } else if (column.categories !== null) out[at + this.code(column, text, fail)] = 1;
       else out[at] = readNumber(text, (expected, found) => fail(column, expected, found));
@@ -138,7 +137,11 @@ export class RowEncoder {
   }
 }
 
-const emptyCell = (text: string, hint = ''): string => `an empty cell${text === '' ? '' : ` ${shown(text)}`}${hint}`;
+/** What an empty cell was found to be, and what lets it pass, for programs and on the command line. A target has no mean to stand for it. */
+export function emptyCell(text: string, target: boolean): string {
+  const ways = target ? "missing: 'drop', --missing drop," : "missing: 'drop' or 'mean', --missing drop or mean,";
+  return `an empty cell${text === '' ? '' : ` ${shown(text)}`} (${ways} lets it pass)`;
+}
 
 /** Options of {@link openTable}. */
 export interface TableOptions {
@@ -365,7 +368,7 @@ async function* readChunks(
       else if (required && drop) {
         left.push({ place, reason: `${path}, line ${line}: '${none.name}' is empty` });
         return;
-      } else if (required) fail(none, 'a target', emptyCell(cells[layout.targets[schema.targets.indexOf(none)]]));
+      } else if (required) fail(none, 'a target', emptyCell(cells[layout.targets[schema.targets.indexOf(none)]], true));
     }
     kept.push(place);
     total++;
