@@ -274,10 +274,9 @@ describe('deep-hessian train', () => {
   ] as const;
 
   for (const [signal, expected] of signals) {
-    it(`${signal} while the data are read says so, leaves no folder, and exits with ${expected}`, async function () {
+    it(`${signal} while the data are read says so, leaves nothing, and exits with ${expected}`, async function () {
       const file = join(folder.path(), 'table.csv');
       writeFileSync(file, '1,2\n3,4\n');
-      const out = join(folder.path(), `no-${signal}`);
       // A disk that does not answer.
       const silentDisk = `import { syncBuiltinESMExports } from 'node:module'; import files from 'node:fs/promises';
         const { open } = files;
@@ -288,17 +287,31 @@ describe('deep-hessian train', () => {
         };
         syncBuiltinESMExports();`;
       const imports = ['--import', `data:text/javascript,${encodeURIComponent(silentDisk)}`, '--import', 'tsx', main];
-      const child = spawn(process.execPath, [...imports, 'train', '--data', 'csv', '--file', file, '--out', out]);
-      let err = '';
-      child.stderr.on('data', (data: Buffer) => {
-        err += data.toString();
-      });
-      const exit = new Promise<number | null>((resolve) => child.on('close', (code) => resolve(code)));
-      await new Promise<void>((resolve) => child.stdout.once('data', () => resolve()));
-      child.kill(signal);
-      expect(await exit).to.equal(expected);
-      expect(err).to.equal(`\n${signal}: stopped while the data were read; nothing was trained, nothing written\n`);
+      /** Sends the signal to a run that reads, while `meanwhile` is looked at. */
+      const stop = async (args: readonly string[], meanwhile: () => void): Promise<void> => {
+        const child = spawn(process.execPath, [...imports, 'train', ...args]);
+        let err = '';
+        child.stderr.on('data', (data: Buffer) => {
+          err += data.toString();
+        });
+        const exit = new Promise<number | null>((resolve) => child.on('close', (code) => resolve(code)));
+        await new Promise<void>((resolve) => child.stdout.once('data', () => resolve()));
+        meanwhile();
+        child.kill(signal);
+        expect(await exit).to.equal(expected);
+        expect(err).to.equal(`\n${signal}: stopped while the data were read; nothing was trained, nothing written\n`);
+      };
+      const given = ['--data', 'csv', '--file', file];
+      const out = join(folder.path(), `no-${signal}`);
+      await stop([...given, '--out', out], () => expect(existsSync(out)).to.equal(false));
       expect(existsSync(out)).to.equal(false);
+      // A run that is resumed is claimed before its data are read.
+      expect((await commandLine('train', ...given, '--steps', '1', '--quiet', '--out', out)).code).to.equal(0);
+      const before = readdirSync(out);
+      await stop(['--resume', out, '--steps', '2'], () =>
+        expect(readdirSync(out)).to.have.members([...before, 'run.lock']),
+      );
+      expect(readdirSync(out)).to.deep.equal(before);
     });
 
     it(`${signal} leaves a checkpoint, says how to go on, and exits with ${expected}`, async function () {

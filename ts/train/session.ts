@@ -106,11 +106,17 @@ export class TrainingSession {
     }
     // Before the checkpoint is read: whoever holds the folder may be writing a newer one.
     const run = RunFolder.claim(folder);
+    // A process that ends while it reads data leaves no claim behind. Once it trains this would be too early: a checkpoint may be
+    // on its way to the disk, and whoever comes next must not begin before it is there.
+    const leave = (): void => run.release();
+    process.once('exit', leave);
     try {
       return await TrainingSession.goOn(path, readRunCheckpoint(file), changes, run);
     } catch (error) {
       run.release();
       throw error;
+    } finally {
+      process.off('exit', leave);
     }
   }
 
