@@ -366,6 +366,55 @@ describe('deep-hessian predict', () => {
     expect(record.deviations).to.deep.equal({ y: Number(deviation) });
   });
 
+  it('goes through deviations in pieces, each row in its place, and shows how far it is', async () => {
+    const random = new Random(11);
+    const x = Float64Array.from({ length: 150 }, () => random.normal());
+    await writeNpz(at('wave.npz'), {
+      x: { data: x, shape: [150, 1] },
+      y: { data: x.map((value) => Math.sin(2 * value) + 0.1 * random.normal()), shape: [150] },
+    });
+    put('wave.csv', `x,y\n${[...x].map((value) => `${value},${Math.sin(2 * value)}`).join('\n')}\n`);
+    const settings = ['--l2', '1e-3', '--validation', '0'];
+    await train('wave-npz', '--data', 'npy', '--file', at('wave.npz'), ...settings);
+    await train('wave-csv', '--data', 'csv', '--file', at('wave.csv'), '--missing', 'drop', ...settings);
+    const given = [...x].map((value, n) => (n % 30 === 5 ? '' : String(value)));
+    const deviations = async (cells: readonly string[]): Promise<string[][]> => {
+      const file = put('given.csv', `x,note\n${cells.map((cell) => `${cell},n\n`).join('')}`);
+      const { out, err, code } = await predict('wave-csv', '--file', file, '--uncertainty', '--keep', 'x', '--quiet');
+      expect(code, err).to.equal(0);
+      return rowsOf(out).slice(1);
+    };
+    const there = await deviations(given);
+    const back = (await deviations([...given].reverse())).reverse();
+    expect(there.map(([cell]) => cell)).to.deep.equal(given);
+    for (const [n, [cell, value, deviation]] of there.entries()) {
+      expect(back[n].slice(0, 2)).to.deep.equal([cell, value]);
+      if (cell === '') expect([value, deviation, ...back[n]]).to.deep.equal(['NA', 'NA', '', 'NA', 'NA']);
+      // Of solves refined to 1e-10, here beside other columns.
+      else expect(Number(back[n][2])).to.be.closeTo(Number(deviation), 1e-8 * Number(deviation));
+    }
+    // With a line due at every look.
+    const now = performance.now.bind(performance);
+    let ahead = 0;
+    performance.now = () => now() + (ahead += 5000);
+    try {
+      const lines = async (run: string, file: string): Promise<string[]> =>
+        (await predict(run, '--file', at(file), '--uncertainty', '--out', at(`${file}.out`))).err
+          .split('\n')
+          .slice(1, -1);
+      const [first, second, last, end] = await lines('wave-npz', 'wave.npz');
+      expect(first).to.match(/^predict 43% \| 64 of 150 rows, [\d.]+ a second, [\d.ms]+ left$/);
+      expect(second).to.match(/^predict 85% \| 128 of 150 rows, [\d.]+ a second, [\d.ms]+ left$/);
+      expect(last).to.match(/^predict 100% \| 150 of 150 rows, [\d.]+ a second, 0\.0s left$/);
+      expect(end).to.match(/^wave\.npz: 150 rows; loss/);
+      const table = await lines('wave-csv', 'wave.csv');
+      expect(table[0]).to.match(/^predict \| 64 rows, [\d.]+ a second$/);
+      expect(table).to.have.length(4);
+    } finally {
+      performance.now = now;
+    }
+  });
+
   it('averages the probabilities of classes over what the data leave open', async () => {
     const random = new Random(9);
     const rows = Array.from({ length: 60 }, (_, n) => [(n % 2) + random.normal(), random.normal(), n % 2 ? 'b' : 'a']);

@@ -15,6 +15,7 @@ import { wholeNumber } from './analysis-flags.js';
 import { exitCodes } from './failure.js';
 import { catchInterrupts } from './interrupt.js';
 import { describeFigures } from './progress.js';
+import { StageBar } from './stage-bar.js';
 import { formatCount, formatNumber, formatSeconds, type Terminal } from './terminal.js';
 
 const name = 'predict';
@@ -161,21 +162,31 @@ async function posteriorOf(model: TrainedModel, path: string, terminal: Terminal
 async function write(flags: PredictFlags, run: PredictionRun, terminal: Terminal): Promise<number> {
   const { out, json = false, quiet = false } = flags;
   const file = out === undefined ? null : await AtomicFile.create(out);
-  const interrupt = catchInterrupts((signal) =>
-    terminal.err(`${signal}: stopping${out === undefined ? '' : ', nothing is kept'}\n`),
-  );
+  // Without deviations the predictions come faster than anyone reads figures.
+  const bar = new StageBar(terminal, name, quiet || json || flags.uncertainty !== true, true);
+  const begun = performance.now();
+  const interrupt = catchInterrupts((signal) => {
+    bar.finish();
+    terminal.err(`${signal}: stopping${out === undefined ? '' : ', nothing is kept'}\n`);
+  });
   const put = async (text: string): Promise<void> => {
-    if (file === null) terminal.out(text);
-    else await file.write(text);
+    if (file !== null) return file.write(text);
+    // Standard output may be the same screen.
+    bar.finish();
+    terminal.out(text);
   };
   try {
     if (!json) await put(csvLine(header(run, flags)));
     let warned = 0;
     for await (const chunk of run.predict()) {
-      for (const { reason } of chunk.left.slice(0, Math.max(0, mostWarnings - warned)))
+      for (const { reason } of chunk.left.slice(0, Math.max(0, mostWarnings - warned))) {
+        bar.finish();
         terminal.err(`warning: left out ${reason}\n`);
+      }
       warned += chunk.left.length;
       await put((json ? jsonLines : csvLines)(run, chunk, flags));
+      const { rows, total } = run;
+      bar.update(describePace(rows, total, (performance.now() - begun) / 1000), total === null ? null : rows / total);
       // What waits to be read (an interrupt) gets its turn.
       await new Promise((resolve) => setImmediate(resolve));
       const code = interrupt.code();
@@ -184,6 +195,7 @@ async function write(flags: PredictFlags, run: PredictionRun, terminal: Terminal
         return code;
       }
     }
+    bar.finish();
     if (warned > mostWarnings) terminal.err(`warning: left out ${formatCount(warned - mostWarnings)} more\n`);
     const figures = run.figures();
     if (json) {
@@ -196,9 +208,19 @@ async function write(flags: PredictFlags, run: PredictionRun, terminal: Terminal
     await file?.discard();
     throw error;
   } finally {
+    bar.finish();
     interrupt.release();
   }
   return exitCodes.success;
+}
+
+/** "1,024 of 4,096 rows, 33 a second, 1m33s left" */
+function describePace(rows: number, total: number | null, seconds: number): string {
+  const pace = rows / Math.max(seconds, 1e-9);
+  return (
+    `${formatCount(rows)}${total === null ? '' : ` of ${formatCount(total)}`} rows, ${formatNumber(pace, 2)} a second` +
+    (total === null ? '' : `, ${formatSeconds((total - rows) / pace)} left`)
+  );
 }
 
 /** Rows left out that are named. */

@@ -63,6 +63,8 @@ interface RowSource {
   keys: string[];
   /** columns of a table that are not used */
   ignored: string[];
+  /** rows, where that is known before they have been read */
+  total: number | null;
   chunks: Iterable<RowChunk> | AsyncIterable<RowChunk>;
 }
 
@@ -122,22 +124,37 @@ export class PredictionRun {
     return this.sum.samples === 0 ? null : this.sum.figures();
   }
 
-  /** The predictions in the order of the data. */
+  /** Rows of the data; null for a table, whose rows are counted as they come. */
+  get total(): number | null {
+    return this.source.total;
+  }
+
+  /** The predictions in the order of the data. With a posterior, whose part takes its time, in pieces of some rows. */
   async *predict(): AsyncGenerator<PredictedChunk, void, undefined> {
-    for await (const chunk of this.source.chunks) {
-      const { first, rows, kept, keys, left } = chunk;
-      const outcome = this.use(chunk);
-      this.rows += rows;
-      this.left += left.length;
-      yield { first, rows, kept, keys, left, outcome };
+    const { model, posterior, source } = this;
+    const { inputs: F, outputs: K } = model.network;
+    for await (const chunk of source.chunks) {
+      const { inputs, outputs } = this.evaluate(chunk);
+      // As many as the posterior solves for at once.
+      const size = posterior === null ? chunk.rows : Math.max(1, Math.floor(64 / K));
+      let before = 0;
+      for (let from = 0; from < chunk.rows; from += size) {
+        const piece = pieceOf(chunk, from, Math.min(from + size, chunk.rows));
+        const until = before + piece.kept.length;
+        const outcome = this.outcome(inputs.subarray(before * F, until * F), outputs.subarray(before * K, until * K));
+        before = until;
+        this.rows += piece.rows;
+        this.left += piece.left.length;
+        yield { ...piece, outcome };
+      }
     }
   }
 
-  private use(chunk: RowChunk): Outcome {
+  /** Inputs and outputs of the network for the rows kept; those with a target enter the figures. */
+  private evaluate(chunk: RowChunk): { inputs: Float64Array; outputs: Float64Array } {
     const { model, sum } = this;
     const { network, params } = model;
-    if (chunk.kept.length === 0)
-      return { classes: model.classes === null ? null : new Int32Array(0), values: new Float64Array(0) };
+    if (chunk.kept.length === 0) return { inputs: chunk.inputs, outputs: new Float64Array(0) };
     const inputs = networkInputs(model, chunk.inputs);
     const outputs = network.forward(params, inputs);
     const { withTarget, labels } = chunk;
@@ -151,9 +168,28 @@ export class PredictionRun {
       });
       sum.add(params, batch, rowsOf(outputs, withTarget, network.outputs), labels, values);
     }
-    const outcome = outcomes(model, outputs);
-    return this.posterior === null ? outcome : uncertain(model, outcome, this.posterior.predict(inputs));
+    return { inputs, outputs };
   }
+
+  private outcome(inputs: Float64Array, outputs: Float64Array): Outcome {
+    const { model, posterior } = this;
+    if (outputs.length === 0)
+      return { classes: model.classes === null ? null : new Int32Array(0), values: new Float64Array(0) };
+    const outcome = outcomes(model, outputs);
+    return posterior === null ? outcome : uncertain(model, outcome, posterior.predict(inputs));
+  }
+}
+
+/** Rows `from` to `to` of a chunk, without what they hold. */
+function pieceOf({ first, kept, keys, left }: RowChunk, from: number, to: number): Omit<PredictedChunk, 'outcome'> {
+  const inside = (place: number): boolean => place >= from && place < to;
+  return {
+    first: first + from,
+    rows: to - from,
+    kept: kept.filter(inside).map((place) => place - from),
+    keys: keys.slice(from, to),
+    left: left.filter(({ place }) => inside(place)).map(({ place, reason }) => ({ place: place - from, reason })),
+  };
 }
 
 /** Whether a Laplace posterior says something of the model's predictions: of values by least squares, and of classes by likelihoods. */
@@ -258,7 +294,7 @@ async function openRows(model: TrainedModel, path: string, request: PredictionRe
     ...(keep === undefined ? {} : { keep }),
   });
   checkFeatures(model, path, opened.features);
-  return { name: basename(path), keys: opened.keys, ignored: opened.ignored, chunks: opened.chunks };
+  return { name: basename(path), keys: opened.keys, ignored: opened.ignored, total: null, chunks: opened.chunks };
 }
 
 async function openArrays(model: TrainedModel, path: string, request: PredictionRequest): Promise<RowSource> {
@@ -278,6 +314,7 @@ async function openArrays(model: TrainedModel, path: string, request: Prediction
     name: basename(path),
     keys: [],
     ignored: [],
+    total: samples,
     chunks: arrayChunks(inputs.data, model.network.inputs, targets, rowsAtATime(model.network.inputs)),
   };
 }
@@ -338,6 +375,7 @@ async function openFolder(model: TrainedModel, dataDir: string, request: Predict
     name: `${part} set of ${basename(dataDir)}`,
     keys: [],
     ignored: [],
+    total: planes.samples,
     chunks: imageChunks({ ...planes, labels }, options, rowsAtATime(model.network.inputs)),
   };
 }
@@ -389,7 +427,7 @@ function imageSourceOf(model: TrainedModel, images: ImageFolder, labelled: boole
   const { height, width, channels } = images.shape;
   checkFeatures(model, name, height * width * channels);
   const chunks = imageFileChunks(images, labelled, rowsAtATime(model.network.inputs));
-  return { name, keys: ['file'], ignored: [], chunks };
+  return { name, keys: ['file'], ignored: [], total: images.samples, chunks };
 }
 
 function folderOptions(model: TrainedModel, request: PredictionRequest): ImageFolderOptions {
