@@ -30,7 +30,7 @@ const order = [
 ];
 /** Layers that may import fewer than all below them. */
 const only: Record<string, string[]> = { data: ['ground', 'data'], ground: ['ground'], native: ['ground', 'native'] };
-const groundFiles = ['errors.ts', 'checks.ts', 'random.ts'];
+const groundFiles = ['errors.ts', 'checks.ts', 'random.ts', 'units.ts'];
 
 function layerOf(file: string): string {
   if (groundFiles.includes(file)) return 'ground';

@@ -4,7 +4,7 @@
  */
 import { expect } from 'chai';
 import { createHostDevice, instrument, type DeviceKernels } from '../../ts/device/index.js';
-import type { Linearization } from '../../ts/derivatives/index.js';
+import type { Linearization, Network } from '../../ts/derivatives/index.js';
 import { DeepHessianError } from '../../ts/errors.js';
 import {
   DeviceSampleSpaceFactor,
@@ -92,6 +92,40 @@ describe('factors on a device', () => {
         }
         expect(device.memory()).to.include({ buffers, bytes });
         there.dispose();
+      });
+
+      it('a point in its memory is factored where it is, with the results of one on the host', () => {
+        const { device: counted, counters } = instrument(device);
+        for (const shape of some(shapes, device, 5)) {
+          const here = randomPoint(shape);
+          const { network, samples, params, batch } = here;
+          const point = (network as Network).linearize(params, batch, { device: counted });
+          const P = network.parameterCount;
+          for (const precision of ['float64', 'mixed'] as const) {
+            for (const method of ['sample-space', 'affine', 'dense'] as const) {
+              const matrix = method === 'sample-space' ? 'gauss-newton' : 'hessian';
+              const damping = matrix === 'hessian' ? 0.7 : 0.3;
+              const label = `${describeShape(shape)}, ${method}, ${precision}`;
+              const options = { matrix, damping, method, precision } as const;
+              const [f, reference] = [point, here].map((each) => factor(each, { ...options, device: counted }));
+              const [x, y] = [f, reference].map((each) => each.solve(here.gradient));
+              expect(x.status, label).to.equal('converged');
+              expect(relative(x.x, y.x), label).to.be.below(1e-9);
+              expect(f.inertia, label).to.deep.equal(reference.inertia);
+              f.dispose();
+              reference.dispose();
+            }
+          }
+          const raw = new DeviceSampleSpaceFactor(counted, network, samples);
+          counters.uploaded = 0;
+          raw.assemble(point);
+          // R^T alone
+          expect(counters.uploaded).to.equal(8 * raw.rows * network.outputs);
+          raw.assemble(here);
+          expect(counters.uploaded).to.be.greaterThan(8 * (raw.rows * network.outputs + P));
+          raw.dispose();
+          point.dispose();
+        }
       });
 
       it('factor() with a device: exact solves for both matrices, inertia, and a tighter precision than the factor’s', () => {

@@ -2,6 +2,7 @@
 export { checkLayer } from './check-layer.js';
 export type { BlockCheck, CheckLayerOptions, LayerBlockName, LayerCheck } from './check-layer.js';
 export type { LayerBlocks } from './layer-blocks.js';
+export { deviceLinearizationBytes } from './device-point.js';
 export { layerBlocksSize } from './layer-blocks.js';
 export type { AffinePoint, CustomPoint, LayerPoint } from './layer-point.js';
 export { Linearization } from './linearization.js';

@@ -6,6 +6,7 @@
  *
  * Loss means the data loss: the L2 term enters only the totals. Memory: 4 N h doubles for an affine layer of h units.
  */
+import type { DeviceSlice } from '../device/index.js';
 import { No } from '../native/index.js';
 import { affineForward, affineInputAdjoint, affineParameterGradient } from '../network/affine-pass.js';
 import type { Batch } from '../network/batch.js';
@@ -16,22 +17,26 @@ import type { NetworkModel } from '../network/network.js';
 import { copyBlock, hadamard } from '../network/small-blocks.js';
 import { requireDoubles } from './memory.js';
 import { createOutputHessian, fillOutputHessian, type OutputHessian } from './output-hessian.js';
+import { productWorkspace } from './product-workspace.js';
 
-/** An affine layer at one point: what derivatives need of it. Arrays are unit-major. */
-export interface AffinePoint {
+/**
+ * An affine layer at one point: what derivatives need of it. Arrays are unit-major, in the memory of the host or (`A` a
+ * {@link DeviceSlice}) of a device.
+ */
+export interface AffinePoint<A = Float64Array> {
   readonly kind: 'affine';
   /** The layer. */
   readonly layer: AffineLayer;
   /** z_{l-1}, N x inputs. */
-  readonly input: Float64Array;
+  readonly input: A;
   /** z_l, N x units. */
-  readonly output: Float64Array;
+  readonly output: A;
   /** act'(s), N x units; ones for a linear layer. */
-  readonly slope: Float64Array;
+  readonly slope: A;
   /** act''(s) * dLoss/dz_l, N x units; zeros for a piecewise linear activation. */
-  readonly curvature: Float64Array;
+  readonly curvature: A;
   /** dLoss/ds_l, N x units. */
-  readonly delta: Float64Array;
+  readonly delta: A;
   /** Identity activation. */
   readonly linear: boolean;
 }
@@ -52,8 +57,13 @@ export interface CustomPoint {
 /** A layer at one point. */
 export type LayerPoint = AffinePoint | CustomPoint;
 
+/** An affine layer at one point, its arrays in the memory of a device. */
+export type DeviceAffinePoint = AffinePoint<DeviceSlice>;
+
 /** All arrays of one linearization, made once for (network, N) and handed on with `reuse`. */
 export class PointStore {
+  /** In the host's memory. */
+  readonly device = null;
   readonly params: Float64Array;
   readonly gradient: Float64Array;
   readonly points: LayerPoint[];
@@ -109,12 +119,17 @@ export class PointStore {
     return 8 * doubles;
   }
 
-  /**
-   * Runs both passes at (params, batch): fills every array and returns the data loss. `scratch` and `lambda` hold
-   * N x (widest layer) each; the gradient is that of the data loss.
-   */
-  fill(params: Float64Array, batch: Batch, scratch: Float64Array, lambda: Float64Array): number {
+  /** z_L, unit-major N x K. */
+  get outputs(): Float64Array {
+    return this.points[this.points.length - 1].output;
+  }
+
+  /** Runs both passes at (params, batch): fills every array and returns the data loss. The gradient is that of the data loss. */
+  fill(params: Float64Array, batch: Batch): number {
     const { network, points, samples } = this;
+    const workspace = productWorkspace(network);
+    workspace.prepareScratch(samples);
+    const { first: scratch, second: lambda } = workspace;
     this.params.set(params);
     (points[0] as { input: Float64Array }).input = batch.inputs;
     for (const point of points) {
@@ -145,6 +160,9 @@ export class PointStore {
     this.backward(lambda);
     return dataLoss;
   }
+
+  /** Nothing outside the JavaScript heap is held. */
+  dispose(): void {}
 
   /** Reads dLoss/dz_L from `lambda`, which it then uses for every layer below. */
   private backward(lambda: Float64Array): void {

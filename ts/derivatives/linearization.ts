@@ -4,17 +4,21 @@
  *
  * The Hessian is that of the average loss over the batch, for any N, plus the L2 term's diagonal.
  */
-import { failRange } from '../checks.js';
+import { failRange, firstNonFinite } from '../checks.js';
+import type { DeviceKernels, DeviceSlice } from '../device/index.js';
 import { DeepHessianError } from '../errors.js';
 import { kernels } from '../native/index.js';
 import type { Batch } from '../network/batch.js';
 import { checkLength, checkVectorFast } from '../network/finite.js';
 import type { NetworkModel } from '../network/network.js';
+import { lossOfOutputs } from '../network/losses.js';
 import { denseFromProducts, denseGaussNewton, outputJacobian } from './dense.js';
+import { DevicePointStore } from './device-point.js';
+import type { DeviceProduct } from './device-products.js';
 import { layerBlocks, type LayerBlocks } from './layer-blocks.js';
-import { type LayerPoint, PointStore } from './layer-point.js';
+import { type DeviceAffinePoint, type LayerPoint, PointStore } from './layer-point.js';
 import { multiplyOutputHessian, type OutputHessian } from './output-hessian.js';
-import { Product, productWorkspace } from './products.js';
+import { Product } from './products.js';
 
 /**
  * A network at one point of its parameters and one batch: loss, gradient and products with H and G. Made by
@@ -33,7 +37,10 @@ export class Linearization {
   readonly dataLoss: number;
   /** The L2 term. */
   readonly penalty: number;
-  private store: PointStore | null;
+  /** Where its arrays are: 'cuda' in the memory of a card, and fetched when they are first read. */
+  readonly device: 'cpu' | 'cuda';
+  private store: PointStore | DevicePointStore | null;
+  private disposed = false;
   private product: Product | null = null;
   private blocks: (LayerBlocks | null)[] | null = null;
   private rowMajorOutputs: Float64Array | null = null;
@@ -42,18 +49,29 @@ export class Linearization {
    * Use `network.linearize(params, batch)`. `params` and `batch` have been checked.
    * @internal
    */
-  constructor(network: NetworkModel, params: Float64Array, batch: Batch, reuse: Linearization | null) {
+  constructor(
+    network: NetworkModel,
+    params: Float64Array,
+    batch: Batch,
+    reuse: Linearization | null,
+    device: DeviceKernels | null = null,
+  ) {
     const { samples } = batch;
-    const taken = reuse?.store ?? null;
-    const fits = taken !== null && taken.network === network && taken.samples === samples;
-    if (fits) reuse!.store = null;
-    const store = fits ? taken : new PointStore(network, samples);
-    const workspace = productWorkspace(network);
-    workspace.prepareScratch(samples);
+    const taken = reuse?.fits(network, samples, device) === true ? reuse.store : null;
+    if (taken !== null) reuse!.store = null;
+    const make = (): PointStore | DevicePointStore =>
+      device === null ? new PointStore(network, samples) : new DevicePointStore(device, network, samples);
+    const store = taken ?? make();
     this.network = network;
     this.batch = batch;
     this.samples = samples;
-    this.dataLoss = store.fill(params, batch, workspace.first, workspace.second);
+    this.device = device?.kind ?? 'cpu';
+    try {
+      this.dataLoss = store.fill(params, batch);
+    } catch (error) {
+      store.dispose();
+      throw error;
+    }
     this.penalty = network.penalty(params);
     this.loss = this.dataLoss + this.penalty;
     network.addPenaltyProduct(params, store.gradient);
@@ -83,17 +101,89 @@ export class Linearization {
   /** Outputs (logits) row-major [N, K]. */
   get outputs(): Float64Array {
     if (this.rowMajorOutputs === null) {
-      const { points } = this.held();
       const k = this.network.outputs;
       this.rowMajorOutputs = new Float64Array(this.samples * k);
-      kernels.transpose(this.samples, k, points[points.length - 1].output, 0, this.samples, this.rowMajorOutputs, 0, k);
+      kernels.transpose(this.samples, k, this.unitMajorOutputs, 0, this.samples, this.rowMajorOutputs, 0, k);
     }
     return this.rowMajorOutputs;
   }
 
-  /** Bytes held by this object, without blocks computed on demand. */
+  /**
+   * Outputs (logits) unit-major N x K. It belongs to this object.
+   * @internal
+   */
+  get unitMajorOutputs(): Float64Array {
+    return this.held().outputs;
+  }
+
+  /** Bytes of host memory held by this object, without blocks computed on demand. */
   get bytes(): number {
     return this.held().bytes;
+  }
+
+  /**
+   * Loss on the same batch at other parameters, where this point is computed. The point stays as it is.
+   *
+   * @param params length P; not finite: the loss is Infinity
+   */
+  lossAt(params: Float64Array): number {
+    const { network, batch, samples } = this;
+    checkLength('Linearization.lossAt', 'params', params, network.parameterCount);
+    const store = this.held();
+    if (firstNonFinite(params) >= 0) return Infinity;
+    if (store instanceof PointStore) return network.evaluate(params, batch).loss;
+    const outputs = new Float64Array(samples * network.outputs);
+    store.outputsAt(params, outputs);
+    const dataLoss = lossOfOutputs(network.loss, samples, network.outputs, outputs, batch, 0, null, null);
+    return dataLoss + network.penalty(params);
+  }
+
+  /** Outputs on the same batch at other parameters (length P, finite), unit-major N x K. The point stays as it is. */
+  outputsAt(params: Float64Array): Float64Array {
+    const { network, batch, samples } = this;
+    checkVectorFast('Linearization.outputsAt', 'params', params, network.parameterCount);
+    const store = this.held();
+    const outputs = new Float64Array(samples * network.outputs);
+    if (store instanceof DevicePointStore) store.outputsAt(params, outputs);
+    else {
+      const rows = network.batchOutputs(params, batch);
+      kernels.transpose(network.outputs, samples, rows, 0, network.outputs, outputs, 0, samples);
+    }
+    return outputs;
+  }
+
+  /**
+   * The layers as they are in the memory of `device`, for work there; null where this point is not.
+   * @internal
+   */
+  layersOn(device: DeviceKernels): readonly DeviceAffinePoint[] | null {
+    const store = this.held();
+    return store instanceof DevicePointStore && store.device === device ? store.there : null;
+  }
+
+  /**
+   * The parameters in the memory of `device`, or in the host's where this point is not there.
+   * @internal
+   */
+  paramsOn(device: DeviceKernels): DeviceSlice | Float64Array {
+    const store = this.held();
+    return store instanceof DevicePointStore && store.device === device ? store.parameters : store.params;
+  }
+
+  /**
+   * Whether its arrays can serve another point of the network with so many samples, on a device (null: the host).
+   * @internal
+   */
+  fits(network: NetworkModel, samples: number, device: DeviceKernels | null): boolean {
+    const { store } = this;
+    return store !== null && store.network === network && store.samples === samples && store.device === device;
+  }
+
+  /** Gives the memory of a device back; without one nothing is held outside the JavaScript heap. Any later use throws. */
+  dispose(): void {
+    this.store?.dispose();
+    this.store = null;
+    this.disposed = true;
   }
 
   /**
@@ -226,18 +316,19 @@ export class Linearization {
   }
 
   /** The product engine, with custom blocks at hand: they call the user's code, before the shared workspace is in use. */
-  private prepared(): Product {
-    this.held();
+  private prepared(): Product | DeviceProduct {
+    const store = this.held();
+    if (store instanceof DevicePointStore) return store.product;
     for (const index of this.network.customLayers) this.customBlocks(index);
     this.product ??= new Product(this);
     return this.product;
   }
 
-  private held(): PointStore {
+  private held(): PointStore | DevicePointStore {
     if (this.store === null) {
       throw new DeepHessianError(
         'unsupported',
-        'Linearization: its arrays were taken over by a later linearize with { reuse }',
+        `Linearization: its arrays were ${this.disposed ? 'disposed' : 'taken over by a later linearize with { reuse }'}`,
       );
     }
     return this.store;

@@ -1,6 +1,8 @@
 /** Devices: memory and operations of a card, or of the CPU behind the same interface. */
 export type { DeviceKernels, DeviceMemory, HostArray } from './device.js';
 export { operationNames, type DeviceBuffer, type DeviceOperations, type ElementType } from './operations.js';
+export { DeviceBuffers, type DeviceSlice } from './buffers.js';
+export { hasRoom } from './room.js';
 export { createHostDevice, type HostDeviceOptions } from './host.js';
 export { openCudaDevice, type CudaDevice, type CudaDeviceOptions } from './cuda.js';
 export { instrument, type DeviceCounters } from './instrumented.js';

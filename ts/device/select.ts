@@ -157,7 +157,7 @@ export function chooseDevice(
   work?: DeviceWork,
   hostSeconds?: number,
 ): ChosenDevice {
-  if (typeof wanted === 'object') return { device: wanted, name: wanted.kind, reason: 'given' };
+  if (typeof wanted === 'object' && wanted !== null) return { device: wanted, name: wanted.kind, reason: 'given' };
   const name = wanted ?? 'cpu';
   checkOneOf(operation, 'device', name, deviceNames);
   if (name === 'cpu') return { device: null, name, reason: wanted === undefined ? 'the default' : 'asked for' };

@@ -11,7 +11,7 @@
  *     (delta delta^T) (x) C  C[k,j] S[i,m]                           row-wise Kronecker product of C (x) 1_N and S
  */
 import type { AffinePoint } from '../derivatives/index.js';
-import type { DeviceBuffer } from '../device/index.js';
+import type { DeviceBuffer, DeviceSlice } from '../device/index.js';
 import { kernels, Left, No, Right, Yes } from '../native/index.js';
 import type { DeviceAffinePlan } from './device-chain-layout.js';
 import type { Mover } from './device-mover.js';
@@ -29,15 +29,20 @@ export class DeviceAffineStage extends DeviceStage {
     super(memory, plan);
   }
 
-  /** What the recursion reads of the layer at its point, to the device, and I - U U^T on the weight rows there. */
-  upload(point: AffinePoint, mover: Mover): void {
+  /**
+   * What the recursion reads of the layer at its point, to the device, and I - U U^T on the weight rows there.
+   *
+   * @param here the layer on the host, which makes the basis of its inputs
+   * @param point the layer where its arrays are
+   */
+  upload(here: AffinePoint, point: AffinePoint<Float64Array | DeviceSlice>, mover: Mover): void {
     const { plan, memory, linear } = this;
     const { device, samples: N, gaussNewton, at } = memory;
     const { layer, rows, q, fan, sampleSide, basisAt, rAt, stateAt, complementAt } = plan;
     const bases = at('bases');
     const basis = sampleSide ? new Float64Array(fan * q) : null;
     const r = new Float64Array(N * q);
-    inputBasis(point, N, basis, r);
+    inputBasis(here, N, basis, r);
     mover.upload(r, at('r'), rAt);
     if (basis === null) {
       device.fill(q * q, 0, bases, basisAt);
@@ -47,10 +52,10 @@ export class DeviceAffineStage extends DeviceStage {
       kernels.transpose(fan, q, basis, 0, fan, transposed, 0, q);
       mover.upload(transposed, bases, basisAt);
     }
-    if (!linear) mover.upload(point.slope, at('slopes'), stateAt, 0, rows);
+    if (!linear) mover.take(point.slope, at('slopes'), stateAt, rows);
     if (gaussNewton) return;
-    if (!linear) mover.upload(point.curvature, at('curvatures'), stateAt, 0, rows);
-    mover.upload(point.delta, at('deltas'), stateAt, 0, rows);
+    if (!linear) mover.take(point.curvature, at('curvatures'), stateAt, rows);
+    mover.take(point.delta, at('deltas'), stateAt, rows);
     if (complementAt < 0) return;
     const { inputs } = layer;
     const complements = at('complements');

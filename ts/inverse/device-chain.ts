@@ -3,14 +3,14 @@
  * for Gauss-Newton, with any shift. Mathematics: docs/theory/inverse.md; operations: device-affine-stage.ts and
  * device-general-stage.ts; what is held: device-chain-layout.ts.
  *
- * What travels. Once, when the factor is made: parameters, the output Hessian's K x K blocks, and for each built-in layer
- * slopes, curvatures, deltas, R and U, from a QR on the host (4 fan q^2 flops where the samples are fewer than the fan-in,
+ * What travels. Once, when the factor is made: the output Hessian's K x K blocks, of a point that is not on the device the
+ * parameters and each built-in layer's slopes, curvatures and deltas, and for each built-in layer R and U, from a QR on the host (4 fan q^2 flops where the samples are fewer than the fan-in,
  * against the (h q)^3 of the layer's factorization); for a layer by its derivative blocks these. In `factor`: one status a
  * layer, the diagonals of Cholesky factors, the pivots of Bunch-Kaufman factors. In `solve`: right-hand sides up, solutions
  * down. No matrix of the recursion does.
  */
 import type { AffinePoint, Linearization } from '../derivatives/index.js';
-import type { DeviceBuffer, DeviceKernels } from '../device/index.js';
+import { DeviceBuffers, type DeviceBuffer, type DeviceKernels } from '../device/index.js';
 import { DeepHessianError } from '../errors.js';
 import type { NetworkModel } from '../network/index.js';
 import { DeviceAffineStage } from './device-affine-stage.js';
@@ -33,8 +33,6 @@ import type { FactorTotals } from './stage.js';
 /** Most right-hand sides that pass through the factor at once. */
 const mostColumns = 64;
 
-type SolveBuffers = Map<DeviceChainSolveBufferName, DeviceBuffer>;
-
 /** Factor of M + eps I by recursion over the layers (routes 'affine' and 'block'), in the memory of a device. */
 export class DeviceChainFactor implements RawFactor {
   /** Inertia and log-determinant of the last factorization. */
@@ -45,9 +43,9 @@ export class DeviceChainFactor implements RawFactor {
   private readonly mover: Mover;
   private readonly layout: DeviceChainLayout;
   private readonly stages: DeviceStage[] = [];
-  private readonly buffers = new Map<DeviceChainBufferName, DeviceBuffer>();
+  private readonly buffers: DeviceBuffers<DeviceChainBufferName>;
   private readonly pivots: DeviceBuffer | null = null;
-  private solveBuffers: SolveBuffers = new Map();
+  private solveBuffers: DeviceBuffers<DeviceChainSolveBufferName> | null = null;
   private columns = 0;
   private readonly diagonals: Float64Array;
   private disposed = false;
@@ -79,10 +77,8 @@ export class DeviceChainFactor implements RawFactor {
       );
     }
     this.diagonals = new Float64Array(controls);
+    this.buffers = new DeviceBuffers(device, this.mover.type, lengths);
     try {
-      for (const [name, length] of Object.entries(lengths) as [DeviceChainBufferName, number][]) {
-        this.buffers.set(name, device.allocate(this.mover.type, length));
-      }
       const pivots = (this.pivots = device.allocate('int32', controls));
       this.growSolve(1);
       const memory: DeviceChainMemory = {
@@ -97,7 +93,7 @@ export class DeviceChainFactor implements RawFactor {
       device.fill(lengths.ones, 1, this.at('ones'), 0);
       device.fill(lengths.identities, 0, this.at('identities'), 0);
       for (const [order, at] of identities) device.addDiagonal(order, 1, this.at('identities'), at, order);
-      this.mover.upload(point.params, this.at('parameters'));
+      this.mover.take(point.paramsOn(device), this.at('parameters'), 0, network.parameterCount);
       this.mover.upload(outputBlocks(point), this.at('outputBlocks'));
       for (const [l, plan] of stages.entries()) {
         if (plan.kind === 'general') {
@@ -105,9 +101,9 @@ export class DeviceChainFactor implements RawFactor {
           stage.upload(point, this.mover);
           this.stages.push(stage);
         } else {
-          const layerPoint = point.layers[l] as AffinePoint;
-          const stage = new DeviceAffineStage(memory, plan, layerPoint.linear);
-          stage.upload(layerPoint, this.mover);
+          const here = point.layers[l] as AffinePoint;
+          const stage = new DeviceAffineStage(memory, plan, here.linear);
+          stage.upload(here, point.layersOn(device)?.[l] ?? here, this.mover);
           this.stages.push(stage);
         }
       }
@@ -134,9 +130,7 @@ export class DeviceChainFactor implements RawFactor {
   }
 
   private at(name: DeviceChainBufferName): DeviceBuffer {
-    const buffer = this.buffers.get(name);
-    if (buffer === undefined) throw new DeepHessianError('unsupported', 'the factor has been disposed');
-    return buffer;
+    return this.buffers.at(name);
   }
 
   factor(damping: number): boolean {
@@ -193,9 +187,9 @@ export class DeviceChainFactor implements RawFactor {
 
   /** One pass backwards over the layers and one forwards. */
   private sweep(g: Float64Array, x: Float64Array, columns: number): void {
-    const { device, mover, stages, layout, solveBuffers } = this;
+    const { device, mover, stages, layout } = this;
     const P = this.network.parameterCount;
-    const at = (name: DeviceChainSolveBufferName): DeviceBuffer => solveBuffers.get(name) as DeviceBuffer;
+    const at = (name: DeviceChainSolveBufferName): DeviceBuffer => this.solveBuffers!.at(name);
     const w: DeviceChainSolve = { columns, at };
     mover.upload(g, at('g'), 0, 0, P * columns);
     device.fill(P * columns, 0, at('x'), 0);
@@ -228,17 +222,8 @@ export class DeviceChainFactor implements RawFactor {
   /** Allocates the buffers of a solve of `columns` right-hand sides in the place of smaller ones. */
   private growSolve(columns: number): void {
     const { device, network, layout, mover } = this;
-    const fresh: SolveBuffers = new Map();
-    try {
-      const lengths = deviceChainSolveLengths(network, layout, columns);
-      for (const [name, length] of Object.entries(lengths) as [DeviceChainSolveBufferName, number][]) {
-        fresh.set(name, device.allocate(mover.type, length));
-      }
-    } catch (error) {
-      for (const buffer of fresh.values()) buffer.dispose();
-      throw error;
-    }
-    for (const buffer of this.solveBuffers.values()) buffer.dispose();
+    const fresh = new DeviceBuffers(device, mover.type, deviceChainSolveLengths(network, layout, columns));
+    this.solveBuffers?.dispose();
     this.solveBuffers = fresh;
     this.columns = columns;
   }
@@ -247,11 +232,9 @@ export class DeviceChainFactor implements RawFactor {
   dispose(): void {
     if (this.disposed) return;
     this.disposed = true;
-    for (const buffer of this.buffers.values()) buffer.dispose();
-    for (const buffer of this.solveBuffers.values()) buffer.dispose();
+    this.buffers.dispose();
+    this.solveBuffers?.dispose();
     this.pivots?.dispose();
-    this.buffers.clear();
-    this.solveBuffers.clear();
     this.stages.length = 0;
   }
 }

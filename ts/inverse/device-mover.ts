@@ -1,5 +1,8 @@
-/** Transfers between float64 arrays of the host and real buffers of a device, rounding where these are single. */
-import type { DeviceBuffer, DeviceKernels } from '../device/index.js';
+/**
+ * What comes into the real buffers of a factor and leaves them: float64 arrays of the host, or float64 numbers that are on the
+ * device already. Rounds where the buffers are single.
+ */
+import type { DeviceBuffer, DeviceKernels, DeviceSlice } from '../device/index.js';
 
 export class Mover {
   readonly type: 'float64' | 'float32';
@@ -32,6 +35,14 @@ export class Mover {
     const spare = this.space(count);
     spare.set(array.subarray(arrayOffset, arrayOffset + count));
     this.device.upload(spare, buffer, bufferOffset, 0, count);
+  }
+
+  /** buffer[bufferOffset + i] := the number i of `source`, i < count, from where it is. */
+  take(source: Float64Array | DeviceSlice, buffer: DeviceBuffer, bufferOffset: number, count: number): void {
+    const { device, single } = this;
+    if (source instanceof Float64Array) this.upload(source, buffer, bufferOffset, 0, count);
+    else if (single) device.convert(count, buffer, bufferOffset, source.buffer, source.offset);
+    else device.copy(count, source.buffer, source.offset, buffer, bufferOffset);
   }
 
   /** array[arrayOffset + i] := buffer[bufferOffset + i], i < count (default: to the end of the array). */

@@ -7,11 +7,11 @@
 import type { Linearization } from '../derivatives/index.js';
 import { chooseDevice, type DeviceKernels, type DeviceName, type DeviceWork } from '../device/index.js';
 import { DeepHessianError } from '../errors.js';
+import { formatBytes } from '../units.js';
 import {
   basisSeconds,
   derivativeBlockSeconds,
   estimateCosts,
-  formatBytes,
   sampleSpaceSide,
   type CostEstimate,
   type Method,
@@ -22,19 +22,23 @@ import { DeviceDenseFactor } from './device-dense.js';
 import { DeviceSampleSpaceFactor } from './device-sample-space.js';
 import type { MatrixKind, RawFactor } from './raw-factor.js';
 
-/** What a factorization and one solve in sample space consist of. */
-export function sampleSpaceWork(network: Linearization['network'], samples: number): DeviceWork {
+/**
+ * What a factorization and one solve in sample space consist of.
+ *
+ * @param resident of a point that is in the memory of the device
+ */
+export function sampleSpaceWork(network: Linearization['network'], samples: number, resident = false): DeviceWork {
   const { side, flops } = sampleSpaceSide(network, samples);
   const P = network.parameterCount;
   const rows = samples * network.outputs;
   const order = side === 'samples' ? rows : P;
-  let activations = 0;
-  for (const { units, inputs } of network.layers) activations += samples * (units + inputs);
+  let point = P;
+  for (const { units, inputs } of network.layers) point += samples * (units + inputs);
   return {
     products: flops - order ** 3 / 3,
     order,
     calls: 12 * network.layers.length + 10,
-    transferred: 8 * (3 * P + activations + rows * network.outputs),
+    transferred: 8 * (2 * P + rows * network.outputs + (resident ? 0 : point)),
   };
 }
 
@@ -150,7 +154,9 @@ export function deviceRoute(
   }
   const work = ((): DeviceWork => {
     if (isChain(estimate.method)) return chainWork(network, samples, matrix, estimate);
-    return estimate.method === 'dense' ? denseWork(network, estimate) : sampleSpaceWork(network, samples);
+    return estimate.method === 'dense'
+      ? denseWork(network, estimate)
+      : sampleSpaceWork(network, samples, point.layersOn(there.device) !== null);
   })();
   const chosen = chooseDevice(operation, wanted, work, cpu.seconds);
   if (chosen.device === null) return { raw: null, reason: chosen.reason };

@@ -2,7 +2,8 @@
  * Gauss-Newton in sample space on a device: as sample-space.ts, with the rows D_l, the Gram matrices, the factorization and
  * the products with B and B^T in the memory of the device. Mathematics and notation are there.
  *
- * What travels. In {@link DeviceSampleSpaceFactor.assemble}: the parameters (P), the layers' inputs and slopes, and R^T. In
+ * What travels. In {@link DeviceSampleSpaceFactor.assemble}: R^T, and of a point that is not on the device the parameters (P)
+ * and the layers' inputs and slopes. In
  * `factor`: one status and the diagonal. In a solve: its right-hand side and solution (P), for a training step only R^+ u
  * (rows) and the step (P). The matrix never does.
  *
@@ -10,7 +11,7 @@
  * rows^3 / 3 of the factorization, and half of the memory.
  */
 import type { AffinePoint, Linearization } from '../derivatives/index.js';
-import type { DeviceBuffer, DeviceKernels } from '../device/index.js';
+import { DeviceBuffers, type DeviceBuffer, type DeviceKernels, type DeviceSlice } from '../device/index.js';
 import { DeepHessianError } from '../errors.js';
 import { Lower, No, Yes } from '../native/index.js';
 import type { NetworkModel } from '../network/index.js';
@@ -65,8 +66,11 @@ function layout(network: NetworkModel, samples: number, side?: 'samples' | 'para
   return { rows, outputs, side: chosen, order, d, z, slopes, grams, widest, chunk };
 }
 
+type BufferName =
+  'parameters' | 'd' | 'z' | 'slopes' | 'grams' | 'matrix' | 'product' | 'jacobian' | 'rowVector' | 'vector' | 'folded';
+
 /** Numbers of device memory by buffer. */
-function sizes(network: NetworkModel, samples: number, l: Layout): Record<string, number> {
+function sizes(network: NetworkModel, samples: number, l: Layout): Record<BufferName, number> {
   const P = network.parameterCount;
   return {
     parameters: P,
@@ -102,7 +106,7 @@ export class DeviceSampleSpaceFactor implements RawFactor {
   private readonly device: DeviceKernels;
   private readonly mover: Mover;
   private readonly plan: Layout;
-  private readonly buffers = new Map<string, DeviceBuffer>();
+  private readonly buffers: DeviceBuffers<BufferName>;
   private readonly dOffsets: Float64Array;
   private readonly zOffsets: Float64Array;
   private readonly slopeOffsets: Float64Array;
@@ -164,19 +168,14 @@ export class DeviceSampleSpaceFactor implements RawFactor {
     this.output = new Float64Array(samples * network.outputs);
     this.rowVector = new Float64Array(plan.rows);
     this.diagonal = new Float64Array(plan.order);
-    let bytes = 0;
+    this.buffers = new DeviceBuffers(device, this.mover.type, sizes(network, samples, plan));
+    this.deviceBytes = this.buffers.bytes;
     try {
-      for (const [name, length] of Object.entries(sizes(network, samples, plan))) {
-        const buffer = device.allocate(this.mover.type, length);
-        this.buffers.set(name, buffer);
-        bytes += buffer.bytes;
-      }
       this.eachLayer((_layer, l) => device.fill(samples, 1, this.at('z'), this.onesOffset(l)));
     } catch (error) {
       this.dispose();
       throw error;
     }
-    this.deviceBytes = bytes;
   }
 
   /** Bytes of device memory that a factor for `samples` samples will hold, workspaces of the libraries apart. */
@@ -191,10 +190,8 @@ export class DeviceSampleSpaceFactor implements RawFactor {
     return arrays.reduce((sum, array) => sum + array.byteLength, 0);
   }
 
-  private at(name: string): DeviceBuffer {
-    const buffer = this.buffers.get(name);
-    if (buffer === undefined) throw new DeepHessianError('unsupported', 'sample-space: the factor has been disposed');
-    return buffer;
+  private at(name: BufferName): DeviceBuffer {
+    return this.buffers.at(name);
   }
 
   private onesOffset(l: number): number {
@@ -214,17 +211,19 @@ export class DeviceSampleSpaceFactor implements RawFactor {
     const slopes = this.at('slopes');
     const parameters = this.at('parameters');
     const L = network.layers.length;
-    mover.upload(point.params, parameters);
+    const layers: readonly AffinePoint<Float64Array | DeviceSlice>[] =
+      point.layersOn(device) ?? (point.layers as readonly AffinePoint[]);
+    mover.take(point.paramsOn(device), parameters, 0, network.parameterCount);
     outputRows(network, point, this.outputFactor, 0);
     mover.upload(this.outputFactor, d, dOffsets[L - 1]);
     for (let l = L - 1; l >= 0; l--) {
-      const { layer, input, slope, linear } = point.layers[l] as AffinePoint;
+      const { layer, input, slope, linear } = layers[l];
       const { units: h, inputs, residual, weightOffset } = layer;
-      mover.upload(input, z, zOffsets[l], 0, N * inputs);
+      mover.take(input, z, zOffsets[l], N * inputs);
       // Rows at z_l are in place; those at z_{l-1} start with the residual branch, which skips the slope.
       if (l > 0 && residual) device.copy(rows * h, d, dOffsets[l], d, dOffsets[l - 1]);
       if (!linear) {
-        mover.upload(slope, slopes, slopeOffsets[l], 0, N * h);
+        mover.take(slope, slopes, slopeOffsets[l], N * h);
         device.scaleTiled(N, plan.outputs, h, d, dOffsets[l], slopes, slopeOffsets[l]);
       }
       if (l > 0) {
@@ -426,7 +425,6 @@ export class DeviceSampleSpaceFactor implements RawFactor {
 
   /** Gives the device's memory back. */
   dispose(): void {
-    for (const buffer of this.buffers.values()) buffer.dispose();
-    this.buffers.clear();
+    this.buffers.dispose();
   }
 }

@@ -1,15 +1,7 @@
 export { factor, factorShifted, estimateFactor, Factor, type FactorOptions } from './factor.js';
 export { hessianInverseVectorProduct, type InverseVectorProductOptions } from './hessian-inverse-vector-product.js';
-export {
-  chooseMethod,
-  estimateCosts,
-  formatBytes,
-  formatSeconds,
-  methods,
-  sampleSpaceSide,
-  type CostEstimate,
-  type Method,
-} from './cost.js';
+export { chooseMethod, estimateCosts, methods, sampleSpaceSide, type CostEstimate, type Method } from './cost.js';
+export { formatBytes, formatSeconds } from '../units.js';
 export { solveStatuses, type ManySolution, type Solution, type SolveRoute, type SolveStatus } from './status.js';
 export { availableMemory, requireMemory } from './memory.js';
 export { SampleSpaceFactor } from './sample-space.js';

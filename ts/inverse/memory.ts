@@ -1,7 +1,7 @@
 /** Foreseeing out-of-memory: what a job needs against what the process may still take. */
 import os from 'node:os';
 import { DeepHessianError } from '../errors.js';
-import { formatBytes } from './cost.js';
+import { formatBytes } from '../units.js';
 
 /** Bytes that this process may still take: the container's or the machine's limit, whichever is lower. */
 export function availableMemory(): number {

@@ -80,7 +80,7 @@ export function outputResidual(
   const outputs = sampleSpaceOutputs(network);
   const count = N * outputs;
   let rest = false;
-  lossOfOutputs(network.loss, N, K, point.layers[point.layers.length - 1].output, point.batch, 0, u, null);
+  lossOfOutputs(network.loss, N, K, point.unitMajorOutputs, point.batch, 0, u, null);
   if (point.outputHessian.kind === 'diagonal') {
     for (let i = 0; i < count; i++) {
       const root = last[i + Math.floor(i / N) * count];

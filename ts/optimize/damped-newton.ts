@@ -25,6 +25,7 @@ import { factor, type Factor } from '../inverse/index.js';
 import { kernels } from '../native/index.js';
 import type { Batch } from '../network/index.js';
 import { KrylovSubspace } from './krylov-subspace.js';
+import { nextPoint } from './next-point.js';
 import { checkDevice, failOption, settingsOf } from './option-checks.js';
 import {
   stateCount,
@@ -196,7 +197,7 @@ class DampedNewton implements Optimizer {
   private linearize(params: Float64Array, batch: Batch): void {
     this.held?.dispose();
     this.held = null;
-    this.anchor = this.network.linearize(params, batch, this.anchor ? { reuse: this.anchor } : undefined);
+    this.anchor = nextPoint(this.network, params, batch, this.anchor, this.options.device);
   }
 
   /** A shift that makes H definite as far as a Krylov subspace around the gradient sees; 0 for G. */
@@ -340,6 +341,7 @@ class DampedNewton implements Optimizer {
   dispose(): void {
     this.held?.dispose();
     this.held = null;
+    this.anchor?.dispose();
     this.anchor = null;
   }
 }

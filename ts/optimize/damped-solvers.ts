@@ -7,8 +7,8 @@
  * refinement stalls, float64 serves this damping and those below from then on: G shrinks with the loss, but so does eps, and
  * every trial that fails has cost its time.
  */
-import type { Linearization, Network } from '../derivatives/index.js';
-import { chooseDevice, type DeviceKernels, type DeviceName } from '../device/index.js';
+import { deviceLinearizationBytes, type Linearization, type Network } from '../derivatives/index.js';
+import { chooseDevice, hasRoom, type DeviceKernels, type DeviceName } from '../device/index.js';
 import { DeepHessianError } from '../errors.js';
 import {
   availableMemory,
@@ -22,6 +22,8 @@ import {
   type Factor,
 } from '../inverse/index.js';
 import { kernels } from '../native/index.js';
+import type { Batch } from '../network/index.js';
+import { nextPoint } from './next-point.js';
 
 /** (G + eps I)^-1 at one point. */
 export interface DampedSolver {
@@ -69,6 +71,8 @@ export class SampleSpaces {
   floor = 0;
   private single: Space | null = null;
   private double: Space | null = null;
+  /** where batches of the size of the last one are computed */
+  private placed: { samples: number; device: DeviceKernels | null } | null = null;
   /** scratch of the solves, P each */
   readonly residual: Float64Array;
   readonly correction: Float64Array;
@@ -81,7 +85,24 @@ export class SampleSpaces {
     this.correction = new Float64Array(network.parameterCount);
   }
 
-  /** The solver at a point. */
+  /**
+   * The point of a step, on the device that does its solves where there is one.
+   *
+   * @param previous the point before, whose memory serves again
+   */
+  linearize(params: Float64Array, batch: Batch, previous: Linearization | null): Linearization {
+    const { samples } = batch;
+    if (this.placed?.samples !== samples) {
+      // What the device holds for another size goes before its free memory is looked at.
+      previous?.dispose();
+      previous = null;
+      this.dispose();
+      this.placed = { samples, device: this.place(samples) };
+    }
+    return nextPoint(this.network, params, batch, previous, this.placed.device ?? 'cpu');
+  }
+
+  /** The solver at a point of {@link linearize}. */
   at(point: Linearization): DampedSolver {
     return new SampleSpaceSolver(point, this);
   }
@@ -89,34 +110,37 @@ export class SampleSpaces {
   /** The space of one precision at a point. */
   assemble(point: Linearization, single: boolean): Space {
     const { samples } = point;
-    // Both are of one size.
-    if ((this.single ?? this.double)?.samples !== samples) this.dispose();
-    const space =
-      (single ? this.single : this.double) ?? this.onDevice(samples, single) ?? this.onHost(samples, single);
+    const held = single ? this.single : this.double;
+    const space = held ?? this.onDevice(samples, single) ?? this.onHost(samples, single);
     if (single) this.single = space;
     else this.double = space;
     space.assemble(point);
     return space;
   }
 
-  /** A space on the device of the options, null where the CPU does it. */
+  /** The device for batches of a size, null where the CPU does it. */
+  private place(samples: number): DeviceKernels | null {
+    const { network, options } = this;
+    if (options.device === 'cpu') return null;
+    const work = sampleSpaceWork(network, samples, true);
+    const { device } = chooseDevice('gauss-newton', options.device, work, sampleSpaceSide(network, samples).seconds);
+    if (device === null) return null;
+    const space = DeviceSampleSpaceFactor.estimateBytes(network, samples, options.precision === 'mixed');
+    return this.fits(device, samples, space + deviceLinearizationBytes(network, samples)) ? device : null;
+  }
+
+  /** A space on the device of the batch size, null where the CPU does it. */
   private onDevice(samples: number, single: boolean): DeviceSampleSpaceFactor | null {
-    const { device: wanted } = this.options;
-    if (wanted === 'cpu') return null;
     const { network } = this;
-    const work = sampleSpaceWork(network, samples);
-    const { device } = chooseDevice('gauss-newton', wanted, work, sampleSpaceSide(network, samples).seconds);
+    const device = this.placed?.device ?? null;
     if (device === null) return null;
     const bytes = DeviceSampleSpaceFactor.estimateBytes(network, samples, single);
-    const { free } = device.memory();
-    if (bytes <= free) return new DeviceSampleSpaceFactor(device, network, samples, single);
-    if (wanted === 'auto') return null;
-    throw new DeepHessianError(
-      'out-of-memory',
-      `gauss-newton: a batch of ${samples} samples needs ${formatBytes(bytes)} but ${formatBytes(free)} of ${device.name} is free; ` +
-        'use smaller batches or the CPU',
-      { bytes, free },
-    );
+    return this.fits(device, samples, bytes) ? new DeviceSampleSpaceFactor(device, network, samples, single) : null;
+  }
+
+  /** Whether the device has the memory; an error where it must. */
+  private fits(device: DeviceKernels, samples: number, bytes: number): boolean {
+    return hasRoom(device, bytes, `gauss-newton: a batch of ${samples} samples`, this.options.device === 'auto');
   }
 
   private onHost(samples: number, single: boolean): SampleSpaceFactor {
@@ -148,6 +172,7 @@ export class SampleSpaces {
     this.single?.dispose();
     this.double?.dispose();
     this.single = this.double = null;
+    this.placed = null;
   }
 }
 

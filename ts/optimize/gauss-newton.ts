@@ -51,6 +51,7 @@ import type { DeviceKernels, DeviceName } from '../device/index.js';
 import { kernels } from '../native/index.js';
 import type { Batch } from '../network/index.js';
 import { carry, FactorSolver, SampleSpaces, type DampedSolver } from './damped-solvers.js';
+import { nextPoint } from './next-point.js';
 import { checkBelow, checkDampingBounds, checkDevice, settingsOf } from './option-checks.js';
 import {
   stateCount,
@@ -175,7 +176,9 @@ class GaussNewton implements Optimizer {
     const { network } = this;
     if (this.onward !== null) params.set(this.onward);
     this.onward = null;
-    const point = (this.point = network.linearize(params, batch, this.point ? { reuse: this.point } : undefined));
+    const point = (this.point = this.spaces
+      ? this.spaces.linearize(params, batch, this.point)
+      : nextPoint(network, params, batch, this.point));
     if (!Number.isFinite(point.loss)) return { loss: point.loss, accepted: false, stepNorm: 0, damping: this.eps };
     const solver = this.spaces?.at(point) ?? new FactorSolver(point, this.options);
     try {
@@ -207,7 +210,7 @@ class GaussNewton implements Optimizer {
     const predicted = along - 0.5 * curvature;
     trial.set(params);
     kernels.axpy(P, -1, x, 0, trial, 0);
-    let loss = this.lossAt(trial, point.batch);
+    let loss = point.lossAt(trial);
     if (this.options.geodesic && Number.isFinite(loss)) loss = this.accelerate(params, point, solver, loss);
     return { loss, rho: predicted > 0 ? (point.loss - loss) / predicted : -1 };
   }
@@ -306,38 +309,30 @@ class GaussNewton implements Optimizer {
     return { loss, accepted: true, stepNorm: moveTo(params, chosen, this.previous), damping, gainRatio: rho, trials };
   }
 
-  private lossAt(params: Float64Array, batch: Batch): number {
-    if (firstNonFinite(params) >= 0) return Infinity;
-    return this.network.evaluate(params, batch).loss;
-  }
-
   /** Tries the second-order term on top of `trial`; keeps it when the loss is lower. Returns the loss kept. */
   private accelerate(params: Float64Array, point: Linearization, solver: DampedSolver, loss: number): number {
-    const { network, step_: x, second } = this;
+    const { step_: x, second } = this;
     const P = params.length;
-    const N = point.samples;
-    const K = network.outputs;
     // f(params - h x) = f - h J x + h^2/2 f''(x, x) + ...; h = 0.1 balances truncation against rounding (Transtrum & Sethna)
     const h = 0.1;
     for (let i = 0; i < P; i++) second[i] = params[i] - h * x[i];
-    const shifted = network.batchOutputs(second, point.batch);
+    const shifted = point.outputsAt(second);
     const directional = point.jacobianProduct(x);
-    const base = point.layers[point.layers.length - 1].output;
-    for (let k = 0, o = 0; k < K; k++) {
-      for (let n = 0; n < N; n++, o++) directional[o] = (2 / h) * ((shifted[n * K + k] - base[o]) / h + directional[o]);
-    }
+    const base = point.unitMajorOutputs;
+    for (let o = 0; o < base.length; o++) directional[o] = (2 / h) * ((shifted[o] - base[o]) / h + directional[o]);
     point.applyOutputHessian(directional, directional);
     point.jacobianTransposedProduct(directional, second);
     solver.solveAny(second);
     for (let i = 0; i < P; i++) second[i] = this.trial[i] - 0.5 * second[i];
-    const accelerated = this.lossAt(second, point.batch);
+    const accelerated = point.lossAt(second);
     if (!(accelerated < loss)) return loss;
     this.trial.set(second);
     return accelerated;
   }
 
   settle(params: Float64Array, batch: Batch): void {
-    if (this.left === null || this.onward !== null || this.lossAt(params, batch) <= this.left.loss) return;
+    if (this.left === null || this.onward !== null) return;
+    if (firstNonFinite(params) < 0 && this.network.evaluate(params, batch).loss <= this.left.loss) return;
     this.onward = params.slice();
     params.set(this.left.params);
   }
@@ -384,6 +379,7 @@ class GaussNewton implements Optimizer {
 
   dispose(): void {
     this.spaces?.dispose();
+    this.point?.dispose();
     this.point = null;
   }
 }

@@ -16,6 +16,7 @@
  */
 import { checkInteger, checkNonNegative, checkOneOf, checkPositive, failRange } from '../checks.js';
 import type { Linearization, Network } from '../derivatives/index.js';
+import type { DeviceKernels, DeviceName } from '../device/index.js';
 import { fromFunction, type LinearOperator } from '../linalg/linear-operator.js';
 import { minres } from '../linalg/minres.js';
 import { Workspace } from '../linalg/workspace.js';
@@ -27,7 +28,8 @@ import {
   type Preconditioner,
   type PreconditionerName,
 } from './curvature-preconditioners.js';
-import { checkBelow, checkDampingBounds, failOption, settingsOf } from './option-checks.js';
+import { nextPoint } from './next-point.js';
+import { checkBelow, checkDampingBounds, checkDevice, failOption, settingsOf } from './option-checks.js';
 import { stateNumber, stateVector, type Optimizer, type OptimizerState, type StepReport } from './optimizer.js';
 import { StructuralDamping } from './structural-damping.js';
 import { TruncatedCg } from './truncated-cg.js';
@@ -63,6 +65,11 @@ export interface HessianFreeOptions {
   subBatch?: number;
   /** seed of the labels drawn for the preconditioner 'kfac', default 0 */
   seed?: number;
+  /**
+   * where passes and products are computed, default 'cpu'; 'cuda': on an NVIDIA card, 'auto': there where it is modelled to be
+   * faster; or an open device
+   */
+  device?: DeviceName | DeviceKernels;
 }
 
 type Settings = Required<HessianFreeOptions>;
@@ -81,6 +88,7 @@ const defaults: Settings = {
   exponent: 0.75,
   subBatch: 32,
   seed: 0,
+  device: 'cpu',
 };
 
 /** What one step did, beyond the fields of every optimizer. `damping` is lambda. */
@@ -126,7 +134,7 @@ class HessianFree implements Optimizer {
 
   step(params: Float64Array, batch: Batch): HessianFreeReport {
     const { network, options, downhill } = this;
-    const point = (this.point = network.linearize(params, batch, this.point ? { reuse: this.point } : undefined));
+    const point = (this.point = nextPoint(network, params, batch, this.point, options.device));
     const { loss, gradient } = point;
     const report: HessianFreeReport = {
       loss,
@@ -164,9 +172,9 @@ class HessianFree implements Optimizer {
     solution.set(solver.x);
     // Back along the kept iterates, while the loss falls.
     let chosen = solver.kept.length - 1;
-    let best = this.lossAt(params, solver.iterate(chosen), 1, point.batch);
+    let best = this.lossAt(params, solver.iterate(chosen), 1, point);
     for (let j = chosen - 1; j >= 0; j--) {
-      const earlier = this.lossAt(params, solver.iterate(j), 1, point.batch);
+      const earlier = this.lossAt(params, solver.iterate(j), 1, point);
       if (earlier > best) break;
       best = earlier;
       chosen = j;
@@ -218,7 +226,7 @@ class HessianFree implements Optimizer {
     const { loss } = point;
     const slope = kernels.dot(P, x, 0, point.gradient, 0);
     const slack = 10 * Number.EPSILON * Math.abs(loss);
-    const full = this.lossAt(params, x, 1, point.batch);
+    const full = this.lossAt(params, x, 1, point);
     const rho = model < 0 ? (loss - full + slack) / (slack - model) : -1;
     report.gainRatio = Number.isFinite(rho) ? rho : -1;
     if (rho > 0.75) this.lambda = Math.max(options.minimumDamping, (this.lambda * 2) / 3);
@@ -227,7 +235,7 @@ class HessianFree implements Optimizer {
     let after = full;
     for (let k = 0; k < 60 && !(after <= loss + slack + 1e-2 * scale * Math.min(slope, 0)); k++) {
       scale *= 0.8;
-      after = this.lossAt(params, x, scale, point.batch);
+      after = this.lossAt(params, x, scale, point);
     }
     if (!(after <= loss + slack) || !(slope < 0)) {
       // No descent in working precision: forget the direction that led here.
@@ -235,7 +243,7 @@ class HessianFree implements Optimizer {
       if (rho > 0.25) this.lambda = Math.min(options.maximumDamping, this.lambda * 1.5);
       return;
     }
-    this.lossAt(params, x, scale, point.batch);
+    this.lossAt(params, x, scale, point);
     params.set(trial);
     report.accepted = true;
     report.scale = scale;
@@ -243,14 +251,10 @@ class HessianFree implements Optimizer {
   }
 
   /** Loss at params + scale x, which stays in `trial`. */
-  private lossAt(params: Float64Array, x: Float64Array, scale: number, batch: Batch): number {
+  private lossAt(params: Float64Array, x: Float64Array, scale: number, point: Linearization): number {
     const { trial } = this;
-    let check = 0;
-    for (let i = 0; i < params.length; i++) {
-      trial[i] = params[i] + scale * x[i];
-      check += trial[i] - trial[i];
-    }
-    return check === 0 ? this.network.evaluate(trial, batch).loss : Infinity;
+    for (let i = 0; i < params.length; i++) trial[i] = params[i] + scale * x[i];
+    return point.lossAt(trial);
   }
 
   state(): OptimizerState {
@@ -271,6 +275,7 @@ class HessianFree implements Optimizer {
   }
 
   dispose(): void {
+    this.point?.dispose();
     this.point = null;
   }
 }
@@ -290,6 +295,7 @@ export function createHessianFree(network: Network, options: HessianFreeOptions 
   checkOneOf(operation, 'options.curvature', settings.curvature, hessianFreeCurvatures);
   checkOneOf(operation, 'options.preconditioner', settings.preconditioner, preconditionerNames);
   checkDampingBounds(operation, settings);
+  checkDevice(operation, settings.device);
   checkPositive(operation, 'options.exponent', settings.exponent);
   for (const name of ['progress', 'solveTolerance', 'structural'] as const) {
     checkNonNegative(operation, `options.${name}`, settings[name]);

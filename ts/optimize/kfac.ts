@@ -28,6 +28,7 @@ import { kernels } from '../native/index.js';
 import type { Batch } from '../network/index.js';
 import type { FisherRows } from './backpropagated-rows.js';
 import { KroneckerFactors, KroneckerInverse } from './kronecker.js';
+import { nextPoint } from './next-point.js';
 import { checkBelow, checkDampingBounds, failOption, settingsOf } from './option-checks.js';
 import {
   stateCount,
@@ -151,7 +152,7 @@ export class NaturalGradient implements Optimizer {
 
   step(params: Float64Array, batch: Batch): StepReport {
     const { network, options, inverse } = this;
-    const point = (this.point = network.linearize(params, batch, this.point ? { reuse: this.point } : undefined));
+    const point = (this.point = nextPoint(network, params, batch, this.point));
     const { loss, gradient } = point;
     const damping = this.lambda;
     if (!Number.isFinite(loss)) return { loss, accepted: false, stepNorm: 0, damping };

@@ -23,6 +23,7 @@ import type { Linearization, Network } from '../derivatives/index.js';
 import type { DeviceKernels, DeviceName } from '../device/index.js';
 import { kernels } from '../native/index.js';
 import type { Batch } from '../network/index.js';
+import { nextPoint } from './next-point.js';
 import { checkBelow, checkDevice, failOption, settingsOf } from './option-checks.js';
 import { stateNumber, type Optimizer, type OptimizerState, type StepReport } from './optimizer.js';
 import { PointShiftedOperator, TrustRegionSolver, type TrustRegionSolution } from './trust-region.js';
@@ -112,7 +113,7 @@ class Newton implements Optimizer {
 
   step(params: Float64Array, batch: Batch): NewtonReport {
     const { network, solver, options } = this;
-    const point = (this.point = network.linearize(params, batch, this.point ? { reuse: this.point } : undefined));
+    const point = (this.point = nextPoint(network, params, batch, this.point, options.device));
     const gradientNorm = kernels.nrm2(params.length, point.gradient, 0);
     const report: NewtonReport = {
       loss: point.loss,
@@ -169,7 +170,7 @@ class Newton implements Optimizer {
         return;
       }
       for (let i = 0; i < P; i++) trial[i] = params[i] + solver.step[i];
-      const after = this.lossAt(trial, point.batch);
+      const after = point.lossAt(trial);
       const rho = (loss - after + slack) / (solution.predicted + slack);
       report.gainRatio = rho;
       if (!(rho >= 0.25)) this.radius = Math.max(0.25 * solution.norm, Number.MIN_VALUE);
@@ -185,11 +186,6 @@ class Newton implements Optimizer {
     }
   }
 
-  private lossAt(params: Float64Array, batch: Batch): number {
-    for (let i = 0; i < params.length; i++) if (!Number.isFinite(params[i])) return Infinity;
-    return this.network.evaluate(params, batch).loss;
-  }
-
   state(): OptimizerState {
     return { scalars: { radius: this.radius }, vectors: {} };
   }
@@ -201,6 +197,7 @@ class Newton implements Optimizer {
   }
 
   dispose(): void {
+    this.point?.dispose();
     this.point = null;
   }
 }

@@ -21,6 +21,7 @@ import { DeepHessianError } from '../errors.js';
 import { kernels, Lower, No, Yes } from '../native/index.js';
 import type { Batch } from '../network/index.js';
 import { KrylovSubspace } from './krylov-subspace.js';
+import { nextPoint } from './next-point.js';
 import { checkBelow, checkDampingBounds, settingsOf } from './option-checks.js';
 import { stateNumber, type Optimizer, type OptimizerState, type StepReport } from './optimizer.js';
 
@@ -105,7 +106,7 @@ class SaddleFree implements Optimizer {
   step(params: Float64Array, batch: Batch): SaddleFreeReport {
     const { network, options, step_: x, trial, weights } = this;
     const P = params.length;
-    const point = (this.point = network.linearize(params, batch, this.point ? { reuse: this.point } : undefined));
+    const point = (this.point = nextPoint(network, params, batch, this.point));
     const { loss, gradient } = point;
     const report: SaddleFreeReport = {
       loss,

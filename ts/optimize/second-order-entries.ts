@@ -252,6 +252,7 @@ export const hessianFreeEntry: OptimizerEntry = {
     },
   ],
   rateGrid: [],
+  onDevice: true,
   create: (network, options) => createHessianFree(network, options),
 };
 
