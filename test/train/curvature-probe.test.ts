@@ -3,17 +3,20 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { eigenvalues } from '../../ts/curvature/eigenvalues.js';
+import { SpectrumSlicer } from '../../ts/curvature/spectrum-slicer.js';
+import { makeDataset } from '../../ts/data/dataset.js';
 import { loadDataset } from '../../ts/data/load.js';
 import { Network } from '../../ts/derivatives/network.js';
+import { Random } from '../../ts/random.js';
 import { CurvatureProbe, probeSize } from '../../ts/train/curvature-probe.js';
 import { renderCurvature } from '../../ts/train/report-curvature.js';
 import { readMetrics } from '../../ts/train/run-folder.js';
 import { TrainingSession } from '../../ts/train/session.js';
 import type { EndRecord, EvaluationRecord } from '../../ts/train/trainer.js';
 
-const net = (hidden: number, layers: number): Network =>
+const net = (hidden: number, layers: number, inputs = 1): Network =>
   new Network({
-    inputs: 1,
+    inputs,
     loss: 'mse',
     layers: [
       ...Array.from({ length: layers - 1 }, () => ({ type: 'dense', units: hidden, activation: 'tanh' }) as const),
@@ -44,6 +47,42 @@ describe('spectrum along training', () => {
     expect(taken.positive).to.equal(values.filter((value) => value > taken.tolerance).length);
     expect(taken.zero).to.equal(values.length - taken.negative! - taken.positive!);
     expect(taken.negative).to.be.above(0);
+  });
+
+  it('has no end on the other side of zero than the counts: near a fit the smallest eigenvalue is all but zero', () => {
+    const samples = 20;
+    const inputs = new Random(1).normals(new Float64Array(3 * samples));
+    const kinds = { negative: 0, zero: 0 };
+    let moved = 0;
+    for (const scale of [1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7]) {
+      const network = net(8, 3, 3);
+      const params = network.initialize({ seed: 2 });
+      // The network's own outputs and a little noise: H is a positive semidefinite matrix and a perturbation of that size.
+      const { outputs } = network.linearize(params, { inputs, targets: new Float64Array(samples) });
+      const noise = new Random(3).normals(new Float64Array(samples));
+      const values = outputs.map((value, i) => value + scale * noise[i]);
+      const train = makeDataset({ name: 'own outputs', features: 3, inputs, values, outputs: 1 });
+      const point = network.linearize(params, { inputs, targets: values });
+      const slicer = new SpectrumSlicer(point);
+      const spectrum = slicer.denseValues();
+      const { smallest, largest, tolerance, negative, zero, positive } = CurvatureProbe.make(network, train, 1)!.take(
+        params,
+        true,
+      )!;
+      const dense = [spectrum.filter((x) => x < -tolerance).length, spectrum.filter((x) => x > tolerance).length];
+      expect([negative, positive]).to.deep.equal(dense);
+      if (negative! > 0) expect(smallest).to.be.at.most(-tolerance);
+      else expect(smallest).to.be.within(-tolerance, tolerance);
+      // Never further from the truth than Lanczos itself.
+      expect(Math.abs(smallest - spectrum[0])).to.be.at.most(Math.abs(slicer.ends().lowest - spectrum[0]));
+      expect(largest).to.be.closeTo(spectrum[spectrum.length - 1], 1e-2 * largest);
+      kinds[negative! > 0 ? 'negative' : 'zero']++;
+      expect(zero).to.be.above(0);
+      if (smallest !== slicer.ends().lowest) moved++;
+    }
+    expect(kinds.negative).to.be.above(0);
+    expect(kinds.zero).to.be.above(0);
+    expect(moved).to.be.above(2);
   });
 
   it('keeps to its share, but never leaves out the end', async () => {

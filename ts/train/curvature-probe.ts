@@ -2,8 +2,9 @@
  * The spectrum along training: at evaluations the ends of the Hessian's spectrum and its inertia, within a share of the run's time.
  *
  * The Hessian is that of the training loss over as many samples as a probe of a fraction of a second allows, an even choice, the
- * same at every probe: the index of a deep network's full Hessian costs more than most runs may spend. The ends are Lanczos
- * estimates; the counts come from factorizations of H -+ tau I and are given only where their certificate holds.
+ * same at every probe: the index of a deep network's full Hessian costs more than most runs may spend. The counts come from
+ * factorizations of H -+ tau I and are given only where their certificate holds. The ends are Lanczos estimates, within what the
+ * counts allow: near a fit a few negative eigenvalues lie close to many at zero, and Lanczos stops above them.
  */
 import { firstNonFinite } from '../checks.js';
 import { SpectrumSlicer } from '../curvature/spectrum-slicer.js';
@@ -18,9 +19,12 @@ import { networkTargets } from './evaluation.js';
 export interface CurvatureFigures {
   /** training samples that the Hessian is of */
   samples: number;
-  /** smallest eigenvalue, a Lanczos estimate good to about a per cent of the largest modulus */
+  /**
+   * Smallest eigenvalue: a Lanczos estimate, from above and good to about a per cent of the largest modulus. Where it contradicts the
+   * counts below, the value nearest to it that they allow: -tolerance says no more than that there are negative eigenvalues.
+   */
   smallest: number;
-  /** largest eigenvalue, likewise */
+  /** largest eigenvalue, likewise from below */
   largest: number;
   /** eigenvalues of at most this modulus count as zero: 1e-6 of the largest modulus */
   tolerance: number;
@@ -121,11 +125,25 @@ export class CurvatureProbe {
       const above = below.trusted ? slicer.count(tolerance) : below;
       if (!above.trusted) return figures;
       const [negative, positive] = [below.below, slicer.size - above.below];
-      return { ...figures, negative, zero: slicer.size - negative - positive, positive };
+      const zero = slicer.size - negative - positive;
+      return {
+        ...figures,
+        smallest: endWithin(smallest, tolerance, negative, zero),
+        largest: -endWithin(-largest, tolerance, positive, zero),
+        negative,
+        zero,
+        positive,
+      };
     } catch (error) {
       // A point that cannot be factored has no counts; the run goes on.
       if (error instanceof DeepHessianError) return figures;
       throw error;
     }
   }
+}
+
+/** The value nearest to `estimate` that the smallest of some eigenvalues can have of which `negative` are below -tolerance, `zero` within it. */
+function endWithin(estimate: number, tolerance: number, negative: number, zero: number): number {
+  if (negative > 0) return Math.min(estimate, -tolerance);
+  return zero > 0 ? Math.min(Math.max(estimate, -tolerance), tolerance) : Math.max(estimate, tolerance);
 }
