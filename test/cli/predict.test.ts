@@ -81,7 +81,11 @@ describe('deep-hessian predict', () => {
       // Prices are near 10^5, in other units than those of the evaluation: rounding of some 1e-16 a row.
       expect(Math.sqrt(squares / 1500)).to.be.closeTo(sets.train.rmse, 1e-10 * sets.train.rmse);
       expect(sets.train.rmse).to.be.below(60000); // the deviation of the prices is about 95,000
-      expect(err).to.match(/^homes\.csv: 1,500 rows; loss [\d.e-]+, rmse [\d.]+\n$/);
+      const prices = lines.map(([, price]) => Number(price));
+      const mean = prices.reduce((sum, price) => sum + price / 1500, 0);
+      const spread = prices.reduce((sum, price) => sum + (price - mean) ** 2, 0);
+      expect(sets.train.r2).to.be.closeTo(1 - squares / spread, 1e-12);
+      expect(err).to.match(/^homes\.csv: 1,500 rows; loss [\d.e-]+, rmse [\d.]+, r2 0\.[\d]+\n$/);
     });
 
     it('finds columns by name, in any order, without targets, among others; in a .tsv, quoted, gzipped or not', async () => {
@@ -236,6 +240,23 @@ describe('deep-hessian predict', () => {
       await refused(1, /castle/, 'homes', '--file', at('bad.csv'), '--out', at('half.csv'));
       expect(existsSync(at('half.csv'))).to.equal(false);
       expect(readdirSync(folder.path()).filter((name) => name.includes('partial'))).to.deep.equal([]);
+    });
+
+    it('gives the share of the variance that is explained for each of several targets, where they differ', async () => {
+      const rows = Array.from({ length: 40 }, (_, n) => [n, (n * 7) % 11, 3 * n, (n * n) % 13]);
+      const text = (cells: number[][]): string => `a,b,up,down\n${cells.map((row) => row.join(',')).join('\n')}\n`;
+      const file = put('two-targets.csv', text(rows));
+      const sets2 = await train('two-targets', '--data', 'csv', '--file', file, '--targets', 'up,down');
+      const { figures, r2 } = (await end('two-targets', '--file', file)) as Record<string, Record<string, number>>;
+      expect(figures).to.deep.equal(sets2.train);
+      expect(Object.keys(r2)).to.deep.equal(['up', 'down']);
+      expect(figures.r2).to.be.closeTo((r2.up + r2.down) / 2, 1e-15);
+      const flat = put('flat.csv', text(rows.map(([a, b, up]) => [a, b, up, 4.7])));
+      const { err } = await predict('two-targets', '--file', flat);
+      expect(err).to.match(/^flat\.csv: 40 rows; loss \S+, rmse \S+, r2 (\S+) \(up \1, down -\)\n$/);
+      const one = await end('two-targets', '--file', put('one-row.csv', text(rows.slice(0, 1))));
+      expect(one.figures).to.have.keys('loss', 'rmse');
+      expect(one.r2).to.deep.equal({ up: null, down: null });
     });
 
     it('says what an older checkpoint lacks', async () => {

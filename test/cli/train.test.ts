@@ -215,7 +215,7 @@ describe('deep-hessian train', () => {
       out,
     );
     expect(code).to.equal(0);
-    expect(text).to.match(/validation loss \S+, rmse \S+/);
+    expect(text).to.match(/validation loss \S+, rmse \S+, r2 \S+/);
     const { extra } = readCheckpoint(join(out, 'checkpoints', 'latest.checkpoint'));
     expect(extra?.featureNames).to.deep.equal(['a', 'b']);
     expect((extra?.standardisation as { inputs: { mean: number[] } }).inputs.mean).to.have.length(2);

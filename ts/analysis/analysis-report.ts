@@ -110,6 +110,7 @@ function overview(result: AnalysisResult): string {
   for (const [set, figures] of Object.entries(subject.sets)) {
     if (figures.accuracy !== undefined) facts.push([`${(100 * figures.accuracy).toFixed(2)}%`, `${set} accuracy`]);
     else if (figures.rmse !== undefined) facts.push([figure(figures.rmse, 3), `${set} root mean squared error`]);
+    if (figures.r2 !== undefined) facts.push([figure(figures.r2), `${set} R²`]);
   }
   return `<section><p class="verdict">${escapeHtml(verdict(result))}</p><ul class="facts">${facts
     .map(([value, name]) => `<li><b>${escapeHtml(value)}</b><span>${escapeHtml(name)}</span></li>`)

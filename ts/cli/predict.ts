@@ -200,7 +200,8 @@ async function write(flags: PredictFlags, run: PredictionRun, terminal: Terminal
     const figures = run.figures();
     if (json) {
       const { rows, left, evaluated } = run;
-      await put(`${JSON.stringify({ type: 'end', rows, left, evaluated, figures })}\n`);
+      const r2 = separately(run);
+      await put(`${JSON.stringify({ type: 'end', rows, left, evaluated, figures, ...(r2 === null ? {} : { r2 }) })}\n`);
     }
     await file?.commit();
     if (!quiet && !json) terminal.err(summary(run));
@@ -310,8 +311,18 @@ function jsonLines(
   return lines.join('');
 }
 
+/** Coefficients of determination by name where there are several; one stands among the figures. */
+function separately(run: PredictionRun): Record<string, number | null> | null {
+  const r2 = run.determination();
+  return r2 !== null && Object.keys(r2).length > 1 ? r2 : null;
+}
+
 function summary(run: PredictionRun): string {
   const figures = run.figures();
+  const r2 = Object.entries(separately(run) ?? {}).map(
+    ([title, value]) => `${title} ${value === null ? '-' : formatNumber(value, 4)}`,
+  );
+  const each = r2.length === 0 ? '' : ` (${r2.slice(0, 10).join(', ')}${r2.length > 10 ? ', ..' : ''})`;
   const some = run.evaluated < run.rows ? ` over the ${formatCount(run.evaluated)} with a target` : '';
   return (
     (run.ignored.length > 0
@@ -319,7 +330,7 @@ function summary(run: PredictionRun): string {
       : '') +
     `${run.name}: ${formatCount(run.rows)} row${run.rows === 1 ? '' : 's'}` +
     (run.left > 0 ? `, ${formatCount(run.left)} left out` : '') +
-    (figures === null ? '' : `; ${describeFigures(figures)}${some}`) +
+    (figures === null ? '' : `; ${describeFigures(figures)}${each}${some}`) +
     '\n'
   );
 }

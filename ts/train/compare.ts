@@ -380,7 +380,8 @@ export function summarize(runs: readonly RunResult[]): MethodSummary[] {
     for (const name of Object.keys(best.group[0].sets)) {
       sets[name] = {};
       for (const figure of Object.keys(best.group[0].sets[name])) {
-        sets[name][figure] = median(best.group.filter((run) => name in run.sets).map((run) => run.sets[name][figure]));
+        // Of the runs that have it: values that do not differ have no R².
+        sets[name][figure] = median(best.group.flatMap((run) => run.sets[name]?.[figure] ?? []));
       }
     }
     return {

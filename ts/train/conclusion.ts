@@ -8,7 +8,7 @@ import { firstNonFinite } from '../checks.js';
 import { eigenvalues } from '../curvature/eigenvalues.js';
 import { evenChoice, type Dataset } from '../data/dataset.js';
 import type { Network } from '../derivatives/network.js';
-import { networkTargets, predictClasses, predictedValue } from './evaluation.js';
+import { Determination, networkTargets, predictClasses, predictedValue } from './evaluation.js';
 
 /** Where the predictions of a classifier went. */
 export interface ClassPredictions {
@@ -26,8 +26,11 @@ export interface ValuePredictions {
   kind: 'values';
   /** samples in the set, of which the points are an even choice */
   samples: number;
-  /** of at most four outputs, at most 500 points each */
-  outputs: { name: string; points: [truth: number, predicted: number][] }[];
+  /**
+   * of at most four outputs, at most 500 points each; `r2` with least squares: the coefficient of determination over all samples,
+   * null where the values do not differ
+   */
+  outputs: { name: string; points: [truth: number, predicted: number][]; r2?: number | null }[];
 }
 
 /** The spectrum of the Hessian of the training loss. */
@@ -89,22 +92,34 @@ export function predictions(
     return { kind: 'classes', samples, classes, counts };
   }
   const K = set.outputs;
+  const truth = set.values as Float64Array;
   const kept = Math.min(samples, pointLimit);
-  const outputs = Array.from({ length: Math.min(K, outputLimit) }, (_, k) => ({
+  const outputs: ValuePredictions['outputs'] = Array.from({ length: Math.min(K, outputLimit) }, (_, k) => ({
     name: set.valueNames?.[k] ?? (K === 1 ? 'value' : `value ${k}`),
-    points: [] as [number, number][],
+    points: [],
   }));
-  for (let i = 0; i < kept; i++) {
-    const n = Math.floor((i * samples) / kept);
-    const predicted = network.forward(params, set.inputs.subarray(n * features, (n + 1) * features));
-    for (let k = 0; k < outputs.length; k++) {
-      const scale = values?.scale[k] ?? 1;
-      const mean = values?.mean[k] ?? 0;
-      outputs[k].points.push([
-        (set.values as Float64Array)[n * K + k] * scale + mean,
-        predictedValue(network, predicted[k]) * scale + mean,
-      ]);
+  const determined = new Determination(K);
+  let i = 0;
+  for (let from = 0; from < samples; from += chunk) {
+    const to = Math.min(from + chunk, samples);
+    const predicted = network.forward(params, set.inputs.subarray(from * features, to * features));
+    determined.add(predicted, truth.subarray(from * K, to * K));
+    for (; i < kept; i++) {
+      const n = Math.floor((i * samples) / kept);
+      if (n >= to) break;
+      for (const [k, { points }] of outputs.entries()) {
+        const scale = values?.scale[k] ?? 1;
+        const mean = values?.mean[k] ?? 0;
+        points.push([
+          truth[n * K + k] * scale + mean,
+          predictedValue(network, predicted[(n - from) * K + k]) * scale + mean,
+        ]);
+      }
     }
+  }
+  if (network.loss === 'mse') {
+    const r2 = determined.figures();
+    for (const [k, output] of outputs.entries()) output.r2 = r2[k];
   }
   return { kind: 'values', samples, outputs };
 }

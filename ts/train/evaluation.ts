@@ -4,7 +4,10 @@ import type { Batch } from '../network/batch.js';
 import { sigmoid } from '../network/losses.js';
 import type { Network } from '../derivatives/network.js';
 
-/** Figures of one evaluation: `loss`, and `accuracy` (classes) or `rmse` (values). */
+/**
+ * Figures of one evaluation: `loss`, and `accuracy` (classes) or `rmse` (values); for values by least squares `r2`, too, the
+ * coefficient of determination, of several outputs the mean: of those whose values differ, and absent where none do.
+ */
 export type Evaluation = Record<string, number>;
 
 /**
@@ -68,6 +71,46 @@ export function classProbabilities(network: Network, outputs: Float64Array, clas
   return p;
 }
 
+/**
+ * Coefficient of determination of each of K outputs: 1 - (sum of squared errors) / (sum of squares about the mean), the latter updated
+ * value by value (Welford 1962). It is the same in all units.
+ */
+export class Determination {
+  private samples = 0;
+  private readonly errors: Float64Array;
+  private readonly mean: Float64Array;
+  private readonly spread: Float64Array;
+
+  constructor(private readonly outputs: number) {
+    this.errors = new Float64Array(outputs);
+    this.mean = new Float64Array(outputs);
+    this.spread = new Float64Array(outputs);
+  }
+
+  /**
+   * @param predicted row-major [N, K]
+   * @param values row-major [N, K]
+   */
+  add(predicted: Float64Array, values: Float64Array): void {
+    const { outputs: K, errors, mean, spread } = this;
+    for (let i = 0, k = 0; i < values.length; i++, k = k + 1 === K ? 0 : k + 1) {
+      if (k === 0) this.samples++;
+      errors[k] += (predicted[i] - values[i]) ** 2;
+      const deviation = values[i] - mean[k];
+      mean[k] += deviation / this.samples;
+      spread[k] += deviation * (values[i] - mean[k]);
+    }
+  }
+
+  /** Of each output; null where its values do not differ, or a sum is not finite. */
+  figures(): (number | null)[] {
+    return Array.from(this.errors, (errors, k) => {
+      const r2 = 1 - errors / this.spread[k];
+      return Number.isFinite(r2) ? r2 : null;
+    });
+  }
+}
+
 /** Samples that are evaluated at a time. */
 export const evaluationChunk = 1024;
 
@@ -79,12 +122,15 @@ export class EvaluationSum {
   private right = 0;
   private squares = 0;
   private classes = false;
+  private readonly determined: Determination | null;
 
   /** @param valueScale of the values, to give errors in their own units */
   constructor(
     private readonly network: Network,
     private readonly valueScale?: Float64Array,
-  ) {}
+  ) {
+    this.determined = network.loss === 'mse' ? new Determination(network.outputs) : null;
+  }
 
   /**
    * Adds a chunk.
@@ -111,15 +157,23 @@ export class EvaluationSum {
           (predictedValue(network, outputs[i]) - values[i]) * (valueScale === undefined ? 1 : valueScale[i % K]);
         this.squares += d * d;
       }
+      this.determined?.add(outputs, values);
     }
   }
 
-  /** Loss, and accuracy or root mean squared error, of all samples so far. */
+  /** Coefficient of determination of each output, null where its values do not differ; null where it is none of values by least squares. */
+  determination(): (number | null)[] | null {
+    return this.classes || this.samples === 0 ? null : (this.determined?.figures() ?? null);
+  }
+
+  /** Loss, and accuracy or the errors of values, of all samples so far. */
   figures(): Evaluation {
     const { samples, network } = this;
     const figures: Evaluation = { loss: this.losses.reduce((sum, loss) => sum + loss / samples, 0) };
     if (this.classes) figures.accuracy = this.right / samples;
     else figures.rmse = Math.sqrt(this.squares / (samples * network.outputs));
+    const determined = this.determination()?.filter((value) => value !== null) ?? [];
+    if (determined.length > 0) figures.r2 = determined.reduce((sum, value) => sum + value / determined.length, 0);
     return figures;
   }
 }
@@ -127,7 +181,7 @@ export class EvaluationSum {
 /**
  * An evaluator of one data set, its batches prepared once. Returns the mean loss over the set, and for class labels
  * the accuracy, for values the root mean squared error (in the units of the targets times `valueScale`; of the
- * probabilities with binary cross-entropy).
+ * probabilities with binary cross-entropy) and with least squares the coefficient of determination.
  *
  * @param chunk samples at a time, default 1024
  */

@@ -124,6 +124,14 @@ export class PredictionRun {
     return this.sum.samples === 0 ? null : this.sum.figures();
   }
 
+  /** Coefficient of determination of each value by name, null where the targets do not differ; null where there is none. */
+  determination(): Record<string, number | null> | null {
+    const names = this.model.valueNames;
+    const figures = this.sum.determination();
+    if (names === null || figures === null) return null;
+    return Object.fromEntries(names.map((name, k) => [name, figures[k]]));
+  }
+
   /** Rows of the data; null for a table, whose rows are counted as they come. */
   get total(): number | null {
     return this.source.total;

@@ -29,11 +29,12 @@ export function renderConfusion(name: string, { classes, counts, samples }: Clas
 /** Predicted against true values, and the residuals. */
 function renderValues(name: string, { outputs, samples }: ValuePredictions): string {
   return outputs
-    .map(({ name: output, points }) => {
+    .map(({ name: output, points, r2 }) => {
       const of = points.length < samples ? ` (${points.length} of ${samples} samples)` : '';
+      const determined = r2 === undefined || r2 === null ? '' : `, R² ${Number(r2.toPrecision(4))}`;
       return (
         renderChart([{ name: output, colour: 0, dots: true, points }], {
-          title: `${name}: ${output}, predicted against true${of}`,
+          title: `${name}: ${output}, predicted against true${of}${determined}`,
           xLabel: 'true',
           yLabel: 'predicted',
           xScale: 'linear',

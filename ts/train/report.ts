@@ -270,7 +270,8 @@ export function renderRun({ config, environment, metrics }: RunRecord): string {
       })),
   ];
   const further = names
-    .filter(([, name]) => name !== 'loss')
+    // R² is the error again on another scale.
+    .filter(([, name]) => name !== 'loss' && name !== 'r2')
     .map(([set, name], i): Series => ({
       name: `${set} ${name}`,
       colour: i,
