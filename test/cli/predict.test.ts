@@ -1,7 +1,9 @@
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { parse } from 'csv-parse/sync';
 import sharp from 'sharp';
+import { readCsv } from '../../ts/data/csv.js';
 import { writeNpy } from '../../ts/data/npy.js';
 import { writeNpz } from '../../ts/data/npz.js';
 import { Random } from '../../ts/random.js';
@@ -257,6 +259,52 @@ describe('deep-hessian predict', () => {
       const one = await end('two-targets', '--file', put('one-row.csv', text(rows.slice(0, 1))));
       expect(one.figures).to.have.keys('loss', 'rmse');
       expect(one.r2).to.deep.equal({ up: null, down: null });
+    });
+
+    it('writes titles, keys and classes that hold whatever a cell can hold, as RFC 4180 says', async () => {
+      const hostile = [
+        'a,b',
+        'say "no"',
+        '"',
+        '""',
+        'two\nlines',
+        'cr\ralone',
+        ' padded ',
+        '\ttab',
+        'x;y|z',
+        "=cmd|' /C'!A0",
+        'é\u2028ü',
+      ];
+      // Quotes by another hand: every cell, always.
+      const quoted = (rows: (string | number)[][]): string =>
+        rows.map((row) => row.map((cell) => `"${String(cell).replaceAll('"', '""')}"`).join(',')).join('\r\n');
+      const random = new Random(21);
+      const rows = hostile.flatMap((kind, k) => [0, 1, 2].map(() => [kind, k + 0.1 * random.normal()]));
+      const [key, value, target] = ['key,\n"of" row', 'va"l\nue', 'kin,d "of"\nthing'];
+      const file = put('hostile.csv', quoted([[key, value, target], ...rows.map(([kind, x]) => [kind, x, kind])]));
+      const named = ['--delimiter', 'comma', '--header', 'yes', '--inputs', '1', '--targets', '2'];
+      await train('hostile', '--data', 'csv', '--file', file, ...named);
+      const { classes } = TrainedModel.open(at('hostile'));
+      expect(classes).to.have.members(hostile);
+      const { out, err, code } = await predict('hostile', '--file', file, '--keep', '0,2', '--probabilities');
+      expect(code, err).to.equal(0);
+      const read = parse(out, { record_delimiter: '\n' });
+      const titles = [key, target, 'class', 'probability', ...classes!.map((name) => `probability=${name}`)];
+      expect(read[0]).to.deep.equal(titles);
+      expect(read.slice(1).map(([kept, truth]) => [kept, truth])).to.deep.equal(rows.map(([kind]) => [kind, kind]));
+      const predicted = jsonLines((await predict('hostile', '--file', file, '--json')).out).slice(0, -1);
+      expect(read.slice(1).map((cells) => cells[2])).to.deep.equal(predicted.map((record) => record.class));
+      // More than one class: otherwise the last line would say little.
+      expect(new Set(predicted.map((record) => record.class)).size).to.be.above(2);
+      // The reader takes it as it was.
+      const again = await readCsv(put('again.csv', out), { header: true, inputs: [3], targets: [1] });
+      expect(again.dataset.classes).to.deep.equal(classes);
+    });
+
+    it('gives no title twice, whatever is kept', async () => {
+      const twice = put('again-predicted.csv', 'area,kind,price,price (predicted)\n50,flat,1,2\n');
+      const { out } = await predict('homes', '--file', twice, '--keep', 'price,price (predicted)', '--no-evaluate');
+      expect(rowsOf(out)[0]).to.deep.equal(['price', 'price (predicted)', 'price (predicted) (predicted)']);
     });
 
     it('says what an older checkpoint lacks', async () => {

@@ -241,8 +241,13 @@ function header({ model, keys }: PredictionRun, { probabilities, uncertainty }: 
           likelihood(model),
           ...(probabilities === true ? classes.map((text) => `${likelihood(model)}=${text}`) : []),
         ];
-  // A target that was kept stands beside its prediction.
-  return [...keys, ...own.map((title) => (keys.includes(title) ? `${title} (predicted)` : title))];
+  // A target that was kept stands beside its prediction, and so may one of an earlier table of predictions: no title twice.
+  const titles = [...keys];
+  for (let title of own) {
+    while (titles.includes(title)) title += ' (predicted)';
+    titles.push(title);
+  }
+  return titles;
 }
 
 /** Least squares on classes has outputs, no probabilities. */
