@@ -1,7 +1,7 @@
 /**
  * The benchmarks of the engine, with machine facts: `npm run bench`, or some of it: `npm run bench -- depth gradient`.
  *
- * Sections: golden, wide, depth, inputs, gradient, gauss-newton, methods, training. `--seeds N` and `--scale X` (of time budgets) shorten training.
+ * Sections: golden, wide, depth, inputs, gradient, gauss-newton, methods, selected-inversion, training. `--seeds N` and `--scale X` (of time budgets) shorten training.
  */
 import { parseArgs } from 'node:util';
 import { fixedBatch, spirals } from './fixed-batch.js';
@@ -10,6 +10,7 @@ import { gaussNewton } from './gauss-newton.js';
 import { gradient } from './gradient.js';
 import { printMachine, summarizeVerdicts } from './harness.js';
 import { methodsBenchmark } from './methods.js';
+import { selectedInversion } from './selected-inversion.js';
 import { depth, inputs, wideSolve } from './solve.js';
 
 const { values, positionals } = parseArgs({
@@ -26,6 +27,7 @@ const sections: Record<string, () => void | Promise<void>> = {
   gradient,
   'gauss-newton': gaussNewton,
   methods: methodsBenchmark,
+  'selected-inversion': selectedInversion,
   training: async () => {
     await fixedBatch(seeds, scale);
     await spirals(seeds, scale);

@@ -3,18 +3,19 @@ import { effectiveParameters, selectedInverse } from '../../ts/curvature/index.j
 import { Network, type Linearization } from '../../ts/derivatives/index.js';
 import { DeepHessianError } from '../../ts/errors.js';
 import { factor } from '../../ts/inverse/index.js';
+import type { LayerSpec } from '../../ts/network/index.js';
 import { Random } from '../../ts/random.js';
 import { gatedLayer, tanhLayer } from '../helpers/smooth-layers.js';
 import { goldenNames, readGolden } from '../helpers/golden.js';
 import { describeShape } from '../inverse/helpers.js';
-import { denseInverse, denseSpectrum, hardPoints, randomPoint, someShapes } from './helpers.js';
+import { denseInverse, denseSpectrum, hardPoints, pointOf, randomPoint, someShapes, spectralNorm } from './helpers.js';
 
 /** Diagonal, blocks and traces to 1e-8 of the inverse's largest entry. */
 function compareInverse(
   point: Linearization,
   matrix: 'hessian' | 'gauss-newton',
   damping: number,
-  method: 'affine' | 'block' | 'dense',
+  method: 'affine' | 'block' | 'dense' | 'solves',
 ): void {
   const { parameterCount: P, layers } = point.network;
   const expected = denseInverse(point, matrix, damping);
@@ -27,7 +28,8 @@ function compareInverse(
     method: used,
   } = selectedInverse(point, { matrix, damping, method, blocks: true });
   // The recursion itself, not the dense rescue behind it: that may only be needed where eps is small against |M|.
-  if (Math.abs(damping) >= 1e-2) expect(used).to.equal(method);
+  const norm = spectralNorm(denseSpectrum(point, matrix));
+  if (Math.abs(damping) >= Math.max(1e-2, 1e-4 * norm)) expect(used).to.equal(method);
   let error = 0;
   let sum = 0;
   for (const [l, { parameterOffset: o, parameterCount: p }] of layers.entries()) {
@@ -67,6 +69,7 @@ describe('selectedInverse against the dense inverse', () => {
       }
       compareInverse(point, 'hessian', 0.05, 'block');
       compareInverse(point, 'hessian', 0.05, 'dense');
+      for (const matrix of ['hessian', 'gauss-newton'] as const) compareInverse(point, matrix, 0.05, 'solves');
     });
   }
 
@@ -107,17 +110,95 @@ describe('selectedInverse against the dense inverse', () => {
     }
   });
 
-  it('falls back to a dense inverse, or says so, where the recursion loses its digits', () => {
+  it('the columns checked see what the last layers have lost', () => {
+    for (let seed = 1; seed <= 6; seed++) {
+      const layers = ['tanh', 'tanh', 'tanh', 'tanh', 'identity'].map(
+        (activation, l) => ({ type: 'dense', units: l < 4 ? 9 : 3, activation }) as LayerSpec,
+      );
+      const point = pointOf(9, 'mse', layers, 6, seed);
+      const P = point.network.parameterCount;
+      const damping = 1e-7 * spectralNorm(denseSpectrum(point));
+      const { diagonal, error } = selectedInverse(point, { damping, method: 'affine', tolerance: 1e300 });
+      const expected = denseInverse(point, 'hessian', damping);
+      let worst = 0;
+      for (let i = 0; i < P; i++) {
+        const size = expected.subarray(i * P, (i + 1) * P).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+        worst = Math.max(worst, Math.abs(diagonal[i] - expected[i * (P + 1)]) / size);
+      }
+      expect(worst).to.be.above(1e-8);
+      // 24 of 423 columns: the worst of all is a few times the worst of these.
+      expect(error).to.be.within(worst / 100, 2 * worst);
+    }
+  });
+
+  describe('where the recursion loses its digits', () => {
     const golden = readGolden('case11');
     const point = golden.network.linearize(golden.params, { inputs: golden.inputs, targets: golden.targets });
+    const P = point.network.parameterCount;
     // eps = 2e-7 |H|: the recursion keeps about four digits here
-    const { method, error } = selectedInverse(point, { damping: 1e-6, blocks: true });
-    expect(method).to.equal('dense');
-    expect(error).to.be.below(1e-8);
-    // without room for 24 P^2 bytes the loss is told, with the figures and the result
-    expect(() =>
-      selectedInverse(point, { damping: 1e-6, method: 'affine', blocks: true, memoryLimit: 2.2e6 }),
-    ).to.throw(DeepHessianError, /differ from refined solves/);
+    const damping = 1e-6;
+    // no room for the 24 P^2 bytes of a dense inverse
+    const small = { damping, method: 'affine', blocks: true, memoryLimit: 2.2e6 } as const;
+
+    it('a small network has a dense inverse', () => {
+      const { method, error } = selectedInverse(point, { damping, blocks: true });
+      expect(method).to.equal('dense');
+      expect(error).to.be.below(1e-8);
+    });
+
+    it('solves with all unit vectors take its place, to the digits that they report', () => {
+      const done: number[] = [];
+      const result = selectedInverse(point, {
+        ...small,
+        onProgress: (columns, total) => {
+          expect(total).to.equal(P);
+          done.push(columns);
+        },
+      });
+      expect(result.method).to.equal('solves');
+      expect(result.error).to.be.within(1e-16, 1e-8);
+      expect(done.at(-1)).to.equal(P);
+      expect(done).to.have.length.above(1);
+      const expected = denseInverse(point, 'hessian', damping);
+      // |A^-1|_2 <= |A^-1|_F, relative to which a column's error is at most its residual; the oracle's own is about 1e-16 / 2e-7.
+      const bound = 1e-8 * Math.sqrt(expected.reduce((sum, value) => sum + value * value, 0));
+      for (const [l, { parameterOffset: o, parameterCount: p }] of point.network.layers.entries()) {
+        for (let j = 0; j < p; j++) {
+          expect(Math.abs(result.diagonal[o + j] - expected[(o + j) * (P + 1)])).to.be.below(bound);
+          for (let i = 0; i < p; i++)
+            expect(Math.abs(result.blocks![l][j * p + i] - expected[(o + j) * P + o + i])).to.be.below(bound);
+        }
+      }
+    });
+
+    it('solves that nobody asked for keep to their seconds, others to their caller', () => {
+      expect(() => selectedInverse(point, { ...small, seconds: 1e-9 }))
+        .to.throw(
+          DeepHessianError,
+          /differ from refined solves by .*would take about .*ask for them with method: 'solves'/,
+        )
+        .with.nested.property('details.result.method', 'affine');
+      const asked = selectedInverse(point, { ...small, method: 'solves', seconds: 1e-9 });
+      expect(asked.method).to.equal('solves');
+      expect(() => selectedInverse(point, { ...small, onProgress: () => false })).to.throw(
+        DeepHessianError,
+        /stopped by its caller/,
+      );
+    });
+
+    it('a tolerance beyond float64 is missed with the best result', () => {
+      try {
+        selectedInverse(point, { damping, tolerance: 1e-15 });
+        expect.fail('no error');
+      } catch (error) {
+        expect(error).to.be.instanceOf(DeepHessianError).with.property('code', 'tolerance-missed');
+        const { details, message } = error as DeepHessianError & { details: { result: { method: string } } };
+        expect(message).to.match(
+          /differ from refined solves by .*, and refined solves with unit vectors leave residuals of/,
+        );
+        expect(details.result.method).to.equal('dense');
+      }
+    });
   });
 
   it('names what is wrong, and foresees memory', () => {

@@ -303,7 +303,7 @@ export async function analyze(subject: Subject, options: AnalyzeOptions = {}): P
       magnitudeFigures(slicer, progress),
     );
     const layers = await run('layers', 'curvature by layer', () => layerFigures(point, seed, extra));
-    const inverse = await run('inverse', 'inverse', () => inverseFigures(point, damping, extra));
+    const inverse = await run('inverse', 'inverse', (progress) => inverseFigures(point, damping, extra, progress));
     const structure = await run('structure', 'structure', () => augmentedStructure(point.network, point.samples));
     const surface = await run('surface', 'loss surface', (progress) =>
       surfaceFigures(subject, slicer, grid, path, pathSeconds, progress),
@@ -491,8 +491,14 @@ function inverseFigures(
   point: Linearization,
   damping: number,
   extra: { factorizations: number },
+  progress: (fraction: number) => void,
 ): PartValue<'inverse'> {
-  const { trace, layerTraces: traces, error, method } = selectedInverse(point, { damping });
+  const {
+    trace,
+    layerTraces: traces,
+    error,
+    method,
+  } = selectedInverse(point, { damping, onProgress: (done, all) => progress((0.5 * done) / all) });
   const f = factorShifted(point, { shift: damping });
   let logAbsDet: number;
   try {
@@ -500,7 +506,11 @@ function inverseFigures(
   } finally {
     f.dispose();
   }
-  const gaussNewton = effectiveParameters(point, { damping, matrix: 'gauss-newton' });
+  const gaussNewton = effectiveParameters(point, {
+    damping,
+    matrix: 'gauss-newton',
+    onProgress: (done, all) => progress(0.5 + (0.5 * done) / all),
+  });
   // The recursion and its check, both for H and G, and the determinant's.
   extra.factorizations += 5;
   return {
