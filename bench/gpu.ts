@@ -19,7 +19,7 @@ import {
   SampleSpaceFactor,
   sampleSpaceSide,
 } from '../ts/inverse/index.js';
-import type { Network } from '../ts/derivatives/index.js';
+import { deviceLinearizationBytes, type Network } from '../ts/derivatives/index.js';
 import { deepNetwork, heading, printMachine, randomBatch } from './harness.js';
 import { findTorch, noTorch } from './python.js';
 
@@ -96,27 +96,47 @@ function rates(device: DeviceKernels): void {
   }
 }
 
-/** One Gauss-Newton solve (assemble, factor, step) on the device and on the CPU; null where the CPU would take too long. */
+/**
+ * A Gauss-Newton step with one trial, on the device and on the CPU (null where it would take too long): the point (both passes), the
+ * solve (assemble, factor, step), the trial's loss. TFLOP/s are of the solve.
+ */
 function step(
   device: DeviceKernels,
   network: Network,
   samples: number,
   cpuLimit = 20,
 ): { card: number; cpu: number | null } {
-  const batch = randomBatch(samples, network.inputs, network.outputs);
+  const batch = network.batch(randomBatch(samples, network.inputs, network.outputs));
   const params = network.initialize({ seed: 1, scheme: 'orthogonal', gain: 1.1 });
-  const point = network.linearize(params, batch);
   const x = new Float64Array(network.parameterCount);
   const { device: counted, counters } = instrument(device);
+  const need = DeviceSampleSpaceFactor.estimateBytes(network, samples) + deviceLinearizationBytes(network, samples);
+  const { free } = device.memory();
+  if (need > free) {
+    row(samples, `  not run: needs ${formatBytes(need)}, ${formatBytes(free)} are free`);
+    return { card: NaN, cpu: null };
+  }
+  let point = network.linearize(params, batch, { device: counted });
   const there = new DeviceSampleSpaceFactor(counted, network, samples);
-  const work = (f: DeviceSampleSpaceFactor | SampleSpaceFactor): void => {
+  const solve = (f: DeviceSampleSpaceFactor | SampleSpaceFactor): void => {
     f.assemble(point);
     f.factor(0.1);
     f.step(x);
   };
+  /** Seconds of point, solve and trial. */
+  const parts = (
+    repeats: number,
+    on: DeviceKernels | 'cpu',
+    f: DeviceSampleSpaceFactor | SampleSpaceFactor,
+  ): number[] =>
+    [
+      () => void (point = network.linearize(params, batch, { device: on, reuse: point })),
+      () => solve(f),
+      () => void point.lossAt(params),
+    ].map((work) => seconds(device, repeats, work));
   try {
     const before = counters.uploaded + counters.downloaded;
-    const card = seconds(device, 3, () => work(there));
+    const card = parts(3, counted, there);
     const travelled = (counters.uploaded + counters.downloaded - before) / 4;
     // The same transfers alone.
     const spare = device.allocate('float64', Math.ceil(travelled / 8));
@@ -124,43 +144,48 @@ function step(
     const transfer = seconds(device, 3, () => device.upload(host, spare));
     spare.dispose();
     const { flops, seconds: modelled, side } = sampleSpaceSide(network, samples);
-    let cpu: number | null = null;
+    let cpu: number[] | null = null;
     if (modelled < cpuLimit) {
-      const here = new SampleSpaceFactor(network, samples);
-      cpu = seconds(device, 1, () => work(here));
+      point.dispose();
+      point = network.linearize(params, batch);
+      cpu = parts(1, 'cpu', new SampleSpaceFactor(network, samples));
     }
+    const whole = (all: number[]): number => all.reduce((sum, one) => sum + one, 0);
     row(
       samples,
       there.order,
       side,
       network.parameterCount,
-      milli(card),
-      cpu === null ? '-' : milli(cpu),
-      cpu === null ? '-' : `${(cpu / card).toFixed(2)}x`,
-      tera(flops, card),
-      `${((100 * transfer) / card).toFixed(0)} %`,
-      `${(there.deviceBytes / 2 ** 30).toFixed(2)} GiB`,
+      ...card.map(milli),
+      ...(cpu?.map(milli) ?? ['-', '-', '-']),
+      cpu === null ? '-' : `${(whole(cpu) / whole(card)).toFixed(2)}x`,
+      tera(flops, card[1]),
+      `${((100 * transfer) / whole(card)).toFixed(0)} %`,
+      `${(need / 2 ** 30).toFixed(2)} GiB`,
     );
-    return { card, cpu };
+    return { card: whole(card), cpu: cpu === null ? null : whole(cpu) };
   } finally {
+    point.dispose();
     there.dispose();
   }
 }
 
 const stepHeader = (): void =>
-  row('samples', 'order', 'side', 'parameters', 'card ms', 'CPU ms', 'CPU/card', 'TFLOP/s', 'transfer', 'memory');
+  // prettier-ignore
+  row('samples', 'order', 'side', 'parameters', 'card: point', 'solve', 'trial ms', 'CPU: point', 'solve', 'trial ms', 'CPU/card', 'TFLOP/s', 'transfer', 'memory');
 
-/** Networks and batches of the Gauss-Newton solve: up to N K = 20,000. */
+/** Networks and batches of the Gauss-Newton step: up to N K = 20,000. */
 const solves = [
-  { layers: 8, hidden: 24, samples: [64, 128, 256, 512, 1024] },
-  { layers: 4, hidden: 256, samples: [250, 500, 1000, 2000] },
+  { inputs: 768, layers: 8, hidden: 24, samples: [64, 128, 256, 512, 1024] },
+  { inputs: 3072, layers: 8, hidden: 24, samples: [256, 1024] },
+  { inputs: 768, layers: 4, hidden: 256, samples: [250, 500, 1000, 2000] },
 ];
 
 function gaussNewton(device: DeviceKernels): void {
-  for (const { layers, hidden, samples } of solves) {
-    heading(`Gauss-Newton solve, 768-${hidden}x${layers - 1}-10 (assemble, factor, step)`);
+  for (const { inputs, layers, hidden, samples } of solves) {
+    heading(`Gauss-Newton step, ${inputs}-${hidden}x${layers - 1}-10`);
     stepHeader();
-    const network = deepNetwork(layers, hidden, 768, 10);
+    const network = deepNetwork(layers, hidden, inputs, 10);
     for (const n of samples) step(device, network, sized(n));
   }
 }
@@ -239,17 +264,19 @@ function block(
   const largest = samples * Math.max(...network.layers.map(({ units }) => units));
   const bytes = DeviceChainFactor.estimateBytes(network, samples, 'hessian', false, single);
   const { free } = device.memory();
-  if (bytes > free) {
-    row(samples, largest, precision, eps, `  not run: needs ${formatBytes(bytes)}, ${formatBytes(free)} are free`);
+  const need = bytes + deviceLinearizationBytes(network, samples);
+  if (need > free) {
+    row(samples, largest, precision, eps, `  not run: needs ${formatBytes(need)}, ${formatBytes(free)} are free`);
     return;
   }
+  const { device: counted, counters } = instrument(device);
   const point = network.linearize(
     network.initialize({ seed: 1, scheme: 'orthogonal', gain: 1.1 }),
     randomBatch(samples, network.inputs, network.outputs),
+    { device: counted },
   );
   const P = network.parameterCount;
   const x = new Float64Array(P);
-  const { device: counted, counters } = instrument(device);
   let there: DeviceChainFactor | null = null;
   try {
     const make = seconds(
@@ -302,10 +329,11 @@ function block(
       `${((100 * estimate.flops) / factoring / product).toFixed(0)} %`,
       `${((100 * transfer) / (factoring + solving)).toFixed(0)} %`,
       Math.sqrt(missing / size).toExponential(1),
-      `${(bytes / 2 ** 30).toFixed(2)} GiB`,
+      `${(need / 2 ** 30).toFixed(2)} GiB`,
     );
   } finally {
     (there as DeviceChainFactor | null)?.dispose();
+    point.dispose();
   }
 }
 
@@ -327,7 +355,7 @@ function hessian(device: DeviceKernels): void {
 }
 
 function depth(device: DeviceKernels): void {
-  heading('Gauss-Newton solve, 1,000 layers of width 64');
+  heading('Gauss-Newton step, 1,000 layers of width 64');
   stepHeader();
   const network = deepNetwork(sized(1000), 64, 64, 10);
   for (const samples of [8, 32, 128]) step(device, network, samples);
@@ -360,10 +388,10 @@ function torch(device: DeviceKernels): void {
     console.log(peer('torch_factor.py', []));
   }
   heading('Gauss-Newton solve in PyTorch, the same algorithm in its own operations: samples, ms');
-  for (const { layers, hidden, samples } of solves) {
-    console.log(`768-${hidden}x${layers - 1}-10`);
+  for (const { inputs, layers, hidden, samples } of solves) {
+    console.log(`${inputs}-${hidden}x${layers - 1}-10`);
     console.log(
-      peer('torch_gauss_newton.py', [where, ...samples.map((n) => [layers, hidden, 768, 10, sized(n)].join())]),
+      peer('torch_gauss_newton.py', [where, ...samples.map((n) => [layers, hidden, inputs, 10, sized(n)].join())]),
     );
   }
 }
