@@ -4,7 +4,8 @@
  * runs on the other seeds. That tuning costs it nothing.
  */
 import { formatTable } from '../../ts/cli/terminal.js';
-import { compare, median, planComparison, type Contestant, type RunResult } from '../../ts/train/compare.js';
+import { compareOn, median, planComparison, type Contestant, type RunResult } from '../../ts/train/compare.js';
+import type { Problem as Data } from '../../ts/train/experiment.js';
 import { optimizerNames } from '../../ts/optimize/registry.js';
 import type { RunKey, RunRecord } from './record.js';
 import type { TorchPeer } from './torch.js';
@@ -66,6 +67,8 @@ interface Problem {
   /** its settings */
   base: Record<string, unknown>;
   options: BenchOptions;
+  /** its data, read once a seed */
+  data: Map<number, Data>;
 }
 
 /** The run of the key: from the record where that holds it, otherwise measured now. Prints a line. */
@@ -89,13 +92,13 @@ async function runAll(problem: Problem, contestant: Contestant, seeds: readonly 
   const runs: Outcome[] = [];
   for (const { label, rate, seed } of planComparison(problem.base, [contestant], seeds)) {
     const one = rate === null ? contestant : { ...contestant, rates: [rate] };
-    runs.push(await recorded(problem, { label, rate, seed }, () => runOne(problem.base, one, seed)));
+    runs.push(await recorded(problem, { label, rate, seed }, () => runOne(problem, one, seed)));
   }
   return runs;
 }
 
-async function runOne(base: Record<string, unknown>, contestant: Contestant, seed: number): Promise<Outcome> {
-  const running = compare(base, [contestant], [seed]);
+async function runOne({ data, base }: Problem, contestant: Contestant, seed: number): Promise<Outcome> {
+  const running = compareOn(data, base, [contestant], [seed]);
   for (;;) {
     const next = await running.next();
     if (next.done === true) return next.value.runs[0];
@@ -120,7 +123,7 @@ export async function tournament(
   options: BenchOptions,
   score: Score = finalLoss,
 ): Promise<MethodResult[]> {
-  const problem: Problem = { job, base, options };
+  const problem: Problem = { job, base, options, data: new Map() };
   const seeds = seedList(options.seeds);
   const known = methods.filter((method) => method.optional !== true || optimizerNames.includes(method.optimizer));
   const results: MethodResult[] = [];
@@ -162,7 +165,7 @@ async function torchRuns(
   const label = `torch ${optimizer}`;
   const run = (seed: number, lr: number): Promise<Outcome> =>
     recorded(problem, { label, rate: lr, seed }, () =>
-      torch.run({ ...problem.base, ...settings, optimizer, lr, seed }, label),
+      torch.run({ ...problem.base, ...settings, optimizer, lr, seed }, label, problem.data.get(seed)),
     );
   const first: Outcome[] = [];
   for (const rate of rates) first.push(await run(seeds[0], rate));

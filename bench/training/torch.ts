@@ -10,7 +10,13 @@ import { fileURLToPath } from 'node:url';
 import type { Dataset } from '../../ts/data/dataset.js';
 import { writeNpy } from '../../ts/data/npy.js';
 import { resolveSettings, type Settings } from '../../ts/train/config.js';
-import { buildNetwork, initialParameters, loadProblem, trainingSamples } from '../../ts/train/experiment.js';
+import {
+  buildNetwork,
+  initialParameters,
+  loadProblem,
+  trainingSamples,
+  type Problem,
+} from '../../ts/train/experiment.js';
 import { findTorch, noTorch } from '../python.js';
 import type { Outcome } from './runs.js';
 
@@ -42,10 +48,10 @@ export class TorchPeer {
     return new TorchPeer(torch.python, torch.version);
   }
 
-  /** One run of the settings; its loss is that of the training samples at the end. */
-  async run(given: Settings, label: string): Promise<Outcome> {
+  /** One run of the settings, on their data where these are read already; its loss is that of the training samples at the end. */
+  async run(given: Settings, label: string, data?: Problem): Promise<Outcome> {
     const settings = resolveSettings(given);
-    const problem = await loadProblem(settings);
+    const problem = data ?? (await loadProblem(settings));
     const network = buildNetwork(settings, problem.train);
     const train = trainingSamples(settings, problem.train);
     const heldOut = problem.heldOut.test ?? problem.heldOut.validation ?? null;

@@ -218,15 +218,25 @@ const curvePoints = 400;
  *
  * @throws DeepHessianError 'aborted' when cancelled: a comparison cut short compares nothing
  */
-export async function* compare(
+export function compare(
   base: Record<string, unknown>,
   contestants: readonly Contestant[],
   seeds: readonly number[] = [1],
   signal?: AbortSignal,
 ): AsyncGenerator<CompareEvent, Comparison> {
+  return compareOn(new Map(), base, contestants, seeds, signal);
+}
+
+/** {@link compare} on data that an earlier comparison of the same base has read: by seed, and what is read now is added. */
+export async function* compareOn(
+  problems: Map<number, Problem>,
+  base: Record<string, unknown>,
+  contestants: readonly Contestant[],
+  seeds: readonly number[],
+  signal?: AbortSignal,
+): AsyncGenerator<CompareEvent, Comparison> {
   const plan = planComparison(base, contestants, seeds);
   kernels.setThreads(plan[0].settings.threads as number);
-  const problems = new Map<number, Problem>();
   const runs: RunResult[] = [];
   let described: Comparison['problem'] | null = null;
   // Methods may have batches of their own size.
