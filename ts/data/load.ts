@@ -54,8 +54,8 @@ export interface LoadOptions {
   normalise?: ImageOptions['normalise'];
   /**
    * At most this many samples of each set. Of generated data, `csv` and `npy`, whose order may mean something, drawn by the seed, in
-   * their order; of `images` spread evenly over the sorted files; of `cifar10` and `mnist`, which are shuffled, the first ones.
-   * Default: all.
+   * their order (read whole for it: which are drawn depends on how many there are); of `images` spread evenly over the sorted files;
+   * of `cifar10` and `mnist`, which are shuffled, the first ones. Default: all.
    */
   limit?: number;
   /** Generated data: points. Default: that of the generator. */
