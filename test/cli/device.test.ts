@@ -73,7 +73,7 @@ describe('command line: devices', function () {
     const asked = await run('--device', 'cuda', '--optimizer', 'adam', '--out', join(folder, 'adam'));
     expect(asked.code).to.equal(1);
     expect(asked.err).to.match(
-      /optimizer 'adam' runs on the CPU only \(on a GPU: gauss-newton, newton, damped-newton\) \[unsupported\]/,
+      /optimizer 'adam' runs on the CPU only \(on a GPU: gauss-newton, newton, damped-newton, hessian-free\) \[unsupported\]/,
     );
     const auto = await run('--device', 'auto', '--optimizer', 'adam', '--out', join(folder, 'adam'));
     expect(auto.code).to.equal(0);
