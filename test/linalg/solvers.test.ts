@@ -378,6 +378,48 @@ describe('GMRES', () => {
   });
 });
 
+describe('GMRES on numbers that overflow', () => {
+  /** As products of a network: a vector that is not finite is refused. */
+  const strict = (scale: number): LinearOperator =>
+    fromFunction(
+      4,
+      (x, out) => {
+        if (!x.every(Number.isFinite)) throw new RangeError('not finite');
+        for (let i = 0; i < 4; i++) out[i] = scale * (i + 1) * x[i];
+      },
+      { symmetric: true, definiteness: 'unknown' },
+    );
+  const b = Float64Array.of(1, -2, 3, 1);
+
+  it('a preconditioner that overflows ends it without a product', () => {
+    const preconditioner = fromFunction(4, (_x, out) => out.fill(Infinity), {
+      symmetric: true,
+      definiteness: 'unknown',
+    });
+    const { status, x, residual } = gmres(strict(1), b, { preconditioner });
+    expect(status).to.equal('not-finite');
+    expect([...x]).to.deep.equal([0, 0, 0, 0]);
+    expect(residual).to.equal(1);
+  });
+
+  it('so does a residual whose reciprocal overflows', () => {
+    const tiny = b.map((value) => 1e-310 * value);
+    const { status, x } = gmres(strict(1), tiny);
+    expect(status).to.equal('not-finite');
+    expect(x.every(Number.isFinite)).to.equal(true);
+  });
+
+  it('a solution beyond the largest number is dropped', () => {
+    const { status, x, residual } = gmres(
+      strict(1e-200),
+      b.map((value) => 1e200 * value),
+    );
+    expect(status).to.not.equal('converged');
+    expect(x.every(Number.isFinite)).to.equal(true);
+    expect(residual).to.be.at.most(1);
+  });
+});
+
 describe('Neumann series', () => {
   it('diverges on an indefinite operator, and says so after few products', () => {
     const { a } = symmetricWith(mixedSigns(20, 10), 5);

@@ -8,7 +8,7 @@
  * Givens rotations keep the least-squares problem triangular and its residual known at every step.
  * Memory: restart + 1 vectors, and as many again with a preconditioner.
  */
-import { checkInteger } from '../checks.js';
+import { checkInteger, firstNonFinite } from '../checks.js';
 import type { LinearOperator } from './linear-operator.js';
 import { orthogonalise } from './orthogonalise.js';
 import { history, prepare, type SolverOptions, trueResidual } from './solver-options.js';
@@ -88,10 +88,14 @@ export function gmres(a: LinearOperator, b: Float64Array, options: GmresOptions 
     while (k < m && iterations < maxIterations) {
       if (preconditioner !== undefined) preconditioner.apply(columns[k], preconditioned[k]);
       const w = columns[k + 1];
-      a.apply(preconditioned[k], w);
-      products++;
       iterations++;
-      const before = norm(w);
+      // A preconditioner near a singular matrix overflows, and so does 1 / |r| of a residual that has all but underflowed.
+      let before = Infinity;
+      if (firstNonFinite(preconditioned[k]) < 0) {
+        a.apply(preconditioned[k], w);
+        products++;
+        before = norm(w);
+      }
       if (!Number.isFinite(before)) {
         residuals[iterations] = before;
         status = 'not-finite';
@@ -149,8 +153,11 @@ export function gmres(a: LinearOperator, b: Float64Array, options: GmresOptions 
         y[i] = value / hessenberg[i + i * ld];
       }
       for (let j = 0; j < used; j++) axpy(y[j], preconditioned[j], x);
-      rNorm = trueResidual(a, b, x, r);
-      products++;
+      rNorm = Infinity;
+      if (firstNonFinite(x) < 0) {
+        rNorm = trueResidual(a, b, x, r);
+        products++;
+      }
       const claimed = residuals[cycleIteration + used] * bNorm;
       if (used === 0 || rNorm <= target || rNorm <= Math.max(2 * claimed, 1e-8 * cycleStart)) break;
       used--;
