@@ -6,6 +6,7 @@
 #if defined(__linux__)
 #include <dirent.h>
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -115,6 +116,24 @@ void addPython(const std::string& prefix, Names& out) {
   }
 }
 
+// The prefixes of the python3 that PATH names: of the link, which in a virtual environment leads out of it, and of where it leads.
+void addPythonOnPath(Names& out) {
+  for (const std::string& folder : split(environment("PATH"))) {
+    std::string file = folder + "/python3";
+    if (file[0] != '/' || access(file.c_str(), X_OK) != 0) continue;
+    for (int links = 0; links < 8; ++links) {
+      const std::string bin = file.substr(0, file.rfind('/'));
+      addPython(bin.substr(0, bin.rfind('/')), out);
+      char target[4096];
+      const ssize_t length = readlink(file.c_str(), target, sizeof target);
+      if (length <= 0 || length == static_cast<ssize_t>(sizeof target)) break;
+      const std::string next(target, static_cast<std::size_t>(length));
+      file = next[0] == '/' ? next : bin + "/" + next;
+    }
+    return;
+  }
+}
+
 struct SearchPath {
   Names first, last;  // folders before and after the system's own search path
 };
@@ -135,6 +154,7 @@ SearchPath searchPath() {
   path.last.push_back("/usr/lib/wsl/lib");
   addPython(environment("VIRTUAL_ENV"), path.last);
   addPython(environment("CONDA_PREFIX"), path.last);
+  addPythonOnPath(path.last);
   const std::string home = environment("HOME");
   if (!home.empty()) addPython(home + "/.local", path.last);
   addPython("/usr/local", path.last);

@@ -4,9 +4,18 @@
  */
 import { expect } from 'chai';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { cudaCore, cudaInfo, type CudaInfo } from '../../ts/native/cuda.js';
 import { kernels } from '../../ts/native/index.js';
 import { buildEmulator, emulatedEnvironment, root } from './emulator/build.js';
@@ -190,6 +199,31 @@ describe('emulated CUDA', function () {
       expect(whole.libraries[3].file).to.equal(join(packages, 'nvidia/cusolver/lib/libcusolver.so.12'));
     } finally {
       rmSync(packages, { recursive: true });
+    }
+  });
+
+  it('finds the packages of the python3 that PATH names, in a virtual environment, too', function () {
+    if (cudaInfo().libraries.some(({ name, file }) => name === 'cusolver' && file !== null)) return this.skip();
+    const place = mkdtempSync(join(tmpdir(), 'deep-hessian-cuda-'));
+    try {
+      const packages = join(place, 'venv/lib/python3.12/site-packages/nvidia/cu13/lib');
+      for (const path of ['driver', 'links', 'elsewhere/bin', 'venv/bin', packages])
+        mkdirSync(resolve(place, path), { recursive: true });
+      const library = join(folder, 'libcuda.so.1');
+      symlinkSync(library, join(place, 'driver/libcuda.so.1'));
+      for (const name of ['libcudart.so.13', 'libcublas.so.13', 'libcusolver.so.12', 'libnvrtc.so.13'])
+        symlinkSync(library, join(packages, name));
+      // A name on PATH, the interpreter of the environment, and the one that made it.
+      writeFileSync(join(place, 'elsewhere/bin/python3.12'), '#!/bin/sh\n', { mode: 0o755 });
+      symlinkSync(join(place, 'elsewhere/bin/python3.12'), join(place, 'venv/bin/python3'));
+      symlinkSync('../venv/bin/python3', join(place, 'links/python3'));
+      const found = info({ PATH: `${join(place, 'none')}:${join(place, 'links')}` }, join(place, 'driver'));
+      expect(found.reason).to.equal(null);
+      expect(realpathSync(dirname(found.libraries[3].file as string))).to.equal(realpathSync(packages));
+      const none = info({ PATH: join(place, 'none') }, join(place, 'driver'));
+      expect(none.reason).to.match(/^CUDA libraries are missing: /);
+    } finally {
+      rmSync(place, { recursive: true });
     }
   });
 
