@@ -70,6 +70,38 @@ function exactEvidence(X: Float64Array, targets: Float64Array, alpha: number, no
 }
 
 describe('laplace: Bayesian linear regression, where it is exact', () => {
+  it('inputs of the order of 1,000: a prior 1e10 times as weak as the data', () => {
+    // One sample and no bias: Lambda = alpha I + x1 x1' / v, so a variance is |part across x1|^2 / alpha + |part along|^2 / (alpha + |x1|^2 / v).
+    const [d, alpha, noise] = [6, 1e-2, 1e-2];
+    for (let seed = 1; seed <= 5; seed++) {
+      const random = new Random(seed);
+      const inputs = random.normals(new Float64Array(d)).map((value) => 1000 * value);
+      const network = new Network({
+        inputs: d,
+        loss: 'mse',
+        layers: [{ type: 'dense', units: 1, activation: 'identity', bias: false }],
+      });
+      const point = network.linearize(random.normals(new Float64Array(d)), { inputs, targets: Float64Array.of(3) });
+      const square = kernels.dot(d, inputs, 0, inputs, 0);
+      for (const matrix of ['gauss-newton', 'hessian'] as const) {
+        const posterior = laplace(point, { priorPrecision: alpha, noiseVariance: noise, matrix });
+        const fresh = random.normals(new Float64Array(d));
+        const { variance } = posterior.predict(Float64Array.of(...inputs, ...fresh));
+        const along = kernels.dot(d, inputs, 0, fresh, 0) / square;
+        const across = fresh.map((value, i) => value - along * inputs[i]);
+        const expected = [
+          square / (alpha + square / noise),
+          kernels.dot(d, across, 0, across, 0) / alpha + (along * along * square) / (alpha + square / noise),
+        ];
+        // Residuals of 1e-6, which is what rounding leaves here, count squared.
+        for (const [n, value] of expected.entries()) expect(variance[n]).to.be.closeTo(value, 1e-10 * value);
+        // 1 - alpha / (alpha + |x1|^2 / v); each of six entries of the inverse is good to 1e-5 of the largest
+        expect(posterior.effectiveParameters[0]).to.be.closeTo(1, 6e-5);
+        posterior.dispose();
+      }
+    }
+  });
+
   for (const [alpha, noise] of [
     [0.5, 0.2],
     [4, 0.1],

@@ -41,6 +41,12 @@ export interface LaplaceOptions {
   memoryLimit?: number;
 }
 
+/**
+ * Relative residual rho of the solves that is sought, and that is accepted: a prior is weak against the curvature of inputs that were
+ * not standardised, and less than 1e-16 |M| |M^-1| is out of reach. Variances are b^T x + x^T (b - M x), whose error is below
+ * rho^2 |b|^2 |M^-1|: of the second order.
+ */
+const [soughtResidual, acceptedResidual] = [1e-8, 1e-5];
 const laplaceKeys = ['matrix', 'noiseVariance', 'priorPrecision', 'method', 'memoryLimit'];
 
 /** A prediction with its uncertainty. */
@@ -145,11 +151,11 @@ export class LaplacePosterior {
     if (this.gammas !== null) return this.gammas;
     const { point, matrix, options } = this;
     const { network } = point;
-    // Prior precisions need no eight digits, and weak priors make M ill-conditioned.
+    // Prior precisions need no eight digits, and weak priors leave no more: 1e-16 |M| |M^-1|.
     const { layerTraces } = selectedInverse(point, {
       damping: 0,
       matrix,
-      tolerance: 1e-6,
+      tolerance: 1e-5,
       ...(options.memoryLimit === undefined ? {} : { memoryLimit: options.memoryLimit }),
     });
     // alpha_l tr Lambda^-1 = (alpha_l / s) tr M^-1 = l2_l tr M^-1
@@ -177,6 +183,7 @@ export class LaplacePosterior {
    * Linearised predictive distribution at new inputs.
    *
    * @param inputs row-major [samples, inputs]
+   * @throws TypeError or RangeError for wrong inputs; DeepHessianError 'tolerance-missed' where the prior is so weak that solves fail
    */
   predict(inputs: Float64Array): LaplacePrediction {
     const operation = 'LaplacePosterior.predict';
@@ -188,6 +195,7 @@ export class LaplacePosterior {
     const variance = new Float64Array(N * K);
     const perBlock = Math.max(1, Math.floor(64 / K));
     const rhs = new Float64Array(P * K * perBlock);
+    const image = new Float64Array(P);
     const direction = new Float64Array(K);
     for (let first = 0; first < N; first += perBlock) {
       const count = Math.min(perBlock, N - first);
@@ -201,8 +209,20 @@ export class LaplacePosterior {
         }
       }
       const columns = count * K;
-      const { x } = factor.solveMany(rhs.slice(0, P * columns), columns);
-      for (let c = 0; c < columns; c++) variance[first * K + c] = kernels.dot(P, x, c * P, rhs, c * P) / scale;
+      const { x, residual } = factor.solveMany(rhs.slice(0, P * columns), columns);
+      if (!(residual <= acceptedResidual)) {
+        throw new DeepHessianError(
+          'tolerance-missed',
+          `${operation}: solves leave a relative residual of ${residual.toExponential(1)}, above ${acceptedResidual}; ` +
+            'a stronger prior helps, and inputs of unit size',
+          { residual, tolerance: acceptedResidual },
+        );
+      }
+      for (let c = 0; c < columns; c++) {
+        const at = c * P;
+        factor.apply(x.subarray(at, at + P), image);
+        variance[first * K + c] = (2 * kernels.dot(P, x, at, rhs, at) - kernels.dot(P, x, at, image, 0)) / scale;
+      }
     }
     if (network.loss === 'mse') {
       return {
@@ -358,6 +378,8 @@ function precisions(given: LaplaceOptions['priorPrecision'], network: NetworkMod
 function posteriorFactor(point: Linearization, matrix: MatrixKind, options: LaplaceOptions): Factor {
   const common = {
     matrix,
+    tolerance: soughtResidual,
+    onFailure: 'return' as const,
     ...(options.method === undefined ? {} : { method: options.method }),
     ...(options.memoryLimit === undefined ? {} : { memoryLimit: options.memoryLimit }),
   };
