@@ -37,7 +37,7 @@ case $command in
   test) exec "$here/node" "$here/node_modules/mocha/bin/mocha.js" --no-config --timeout 600000 "$@" ${suites.map((file) => `"$here/${file.replace(/\.ts$/, '.mjs')}"`).join(' ')} ;;
   bench) exec "$here/node" "$here/bench/gpu.mjs" "$@" ;;
   cli) exec "$here/node" "$here/ts/cli/main.mjs" "$@" ;;
-  *) echo "usage: run test [mocha options] | run bench [sections] | run cli info | run cli train --device cuda --no-report ..." >&2; exit 2 ;;
+  *) echo "usage: run test [mocha options] | run bench [sections] | run cli info | run cli train --device cuda ..." >&2; exit 2 ;;
 esac
 `;
 
