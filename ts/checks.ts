@@ -118,8 +118,9 @@ export function checkAllFinite(operation: string, argument: string, values: Arra
   if (i >= 0) failRange(operation, `${argument}[${i}]`, 'a finite number', values[i]);
 }
 
-/** Only known keys; the message names the unknown one and lists those allowed. */
-export function checkKeys(operation: string, argument: string, value: object, allowed: readonly string[]): void {
+/** An object with only known keys; the message names the unknown one and lists those allowed. */
+export function checkKeys(operation: string, argument: string, value: unknown, allowed: readonly string[]): void {
+  checkObject(operation, argument, value);
   for (const key of Object.keys(value)) {
     if (!allowed.includes(key)) {
       throw new RangeError(`${operation}: unknown option '${key}' in ${argument}; allowed: ${allowed.join(', ')}`);

@@ -113,6 +113,8 @@ describe('analyze', function () {
   });
 
   it('estimated traces lie within their intervals', () => {
+    expect(() => layerTraces(point, { matrix: 'Hessian' as never })).to.throw(RangeError, /matrix/);
+    expect(() => layerTraces({} as never)).to.throw(TypeError, /point/);
     const exact = layerTraces(point);
     const estimated = layerTraces(point, { exactOrder: 0, probes: 200, seed: 5 });
     expect([exact.exact, estimated.exact]).to.deep.equal([true, false]);

@@ -211,5 +211,14 @@ describe('criticalPoint: networks', () => {
     expect(() => criticalPoint(point, { directions: -1 })).to.throw(RangeError, /directions/);
     expect(() => criticalPoint(point, { matrix: 'hessian' } as never)).to.throw(RangeError, /unknown option 'matrix'/);
     expect(() => criticalPoint(point, { gradientTolerance: NaN })).to.throw(RangeError, /gradientTolerance/);
+    expect(() => criticalPoint(point, null as never)).to.throw(
+      TypeError,
+      'expected an object for options, received null',
+    );
+    const direction = new Float64Array(point.network.parameterCount);
+    expect(() => lossProfile({} as never, direction)).to.throw(TypeError, 'lossProfile: expected a Linearization');
+    expect(() => lossProfile(point, new Float64Array(2))).to.throw(RangeError, /for direction/);
+    expect(() => lossProfile(point, direction, [1] as never)).to.throw(TypeError, /for distances/);
+    expect(() => lossProfile(point, direction, Float64Array.of(0, NaN))).to.throw(RangeError, /for distances\[1\]/);
   });
 });

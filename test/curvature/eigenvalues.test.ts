@@ -3,12 +3,14 @@ import {
   conditionNumber,
   eigenvalue,
   eigenvalues,
+  inverseIteration,
   largestEigenvalue,
   smallestEigenvalue,
   spectralDensity,
   SpectrumSlicer,
 } from '../../ts/curvature/index.js';
 import { DeepHessianError } from '../../ts/errors.js';
+import { factor } from '../../ts/inverse/index.js';
 import { kernels, No, Yes } from '../../ts/native/index.js';
 import type { LayerSpec } from '../../ts/network/index.js';
 import { goldenNames, readGolden } from '../helpers/golden.js';
@@ -180,6 +182,13 @@ describe('eigenvectors', () => {
     expect(() => eigenvalue(point, -1)).to.throw(RangeError, /index/);
     expect(() => eigenvalue(point, point.network.parameterCount)).to.throw(RangeError, /index/);
     expect(() => eigenvalue(point, 0, { tolerance: 0 })).to.throw(RangeError, /tolerance/);
+    // A matrix of another name used to be G.
+    expect(() => eigenvalues(point, { matrix: 'Hessian' as never })).to.throw(RangeError, /matrix/);
+    expect(() => eigenvalues(point, { vectors: 1 as never })).to.throw(TypeError, /vectors/);
+    expect(() => inverseIteration({} as never, null, 0, 3)).to.throw(TypeError, /a Factor/);
+    const held = factor(point, { damping: 1 });
+    expect(() => inverseIteration(held, new Float64Array(2), 0, 3)).to.throw(RangeError, /start/);
+    expect(() => inverseIteration(held, null, 0, 0)).to.throw(RangeError, /steps/);
   });
 });
 
@@ -240,6 +249,7 @@ describe('spectralDensity', () => {
     const point = randomPoint(someShapes[0]);
     expect(() => spectralDensity(point, { onProgress: () => false })).to.throw(DeepHessianError, /stopped/);
     expect(() => spectralDensity(point, { bins: 0 })).to.throw(RangeError, /bins/);
+    expect(() => spectralDensity(point, { edges: null as never })).to.throw(TypeError, /a Float64Array for edges/);
     expect(() => spectralDensity(point, { edges: Float64Array.of(1, 1) })).to.throw(RangeError, /edges\[1\]/);
     expect(() => spectralDensity(point, { from: 1, to: 0 })).to.throw(RangeError, /for to/);
   });

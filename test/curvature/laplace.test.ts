@@ -252,6 +252,14 @@ describe('laplace: networks', () => {
     const point = network.linearize(params, data);
     expect(() => laplace(point)).to.throw(RangeError, /priorPrecision/);
     expect(() => laplace(point, { priorPrecision: [1, 2] })).to.throw(RangeError, /3 numbers/);
+    expect(() => laplace(point, { priorPrecision: null as never })).to.throw(TypeError, /3 numbers/);
+    expect(() => laplace(point, null as never)).to.throw(TypeError, /an object for options/);
+    expect(() => regressionCalibration([1] as never, Float64Array.of(1), Float64Array.of(1))).to.throw(
+      TypeError,
+      /mean/,
+    );
+    expect(() => classificationCalibration(undefined as never, [0])).to.throw(TypeError, /probabilities/);
+    expect(() => classificationCalibration(Float64Array.of(1, 0), undefined as never)).to.throw(TypeError, /labels/);
     expect(() => laplace(point, { priorPrecision: -1 })).to.throw(RangeError, /priorPrecision\[0\]/);
     expect(() => laplace(point, { priorPrecision: 1, noiseVariance: 0 })).to.throw(RangeError, /noiseVariance/);
     const weighted = problem({ kind: 'mse', weighted: true });

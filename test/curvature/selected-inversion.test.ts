@@ -205,6 +205,8 @@ describe('selectedInverse against the dense inverse', () => {
     const point = randomPoint(someShapes[0]);
     expect(() => selectedInverse(point, { damping: NaN })).to.throw(RangeError, /damping/);
     expect(() => selectedInverse(point, {} as never)).to.throw(TypeError, /damping/);
+    expect(() => selectedInverse(point, undefined as never)).to.throw(TypeError, /an object for options/);
+    expect(() => selectedInverse(point, { damping: 1, onProgress: true as never })).to.throw(TypeError, /onProgress/);
     expect(() => selectedInverse(point, { damping: 1, method: 'sample-space' as never })).to.throw(
       RangeError,
       /method/,

@@ -5,8 +5,9 @@
  *                   E[z_l^T (M z)_l] = tr M_ll for random signs z     (Hutchinson 1989; off-diagonal blocks cancel in the mean)
  *     tr [(M + eps I)^-1]_ll     exact by selected inversion
  */
-import { checkInteger, checkKeys } from '../checks.js';
+import { checkInteger, checkKeys, checkOneOf } from '../checks.js';
 import type { Linearization } from '../derivatives/index.js';
+import { checkLinearized } from '../inverse/factor.js';
 import type { MatrixKind } from '../inverse/index.js';
 import { RunningMean } from '../linalg/confidence.js';
 import { kernels } from '../native/index.js';
@@ -38,9 +39,11 @@ export function layerTraces(
   point: Linearization,
   options: { matrix?: MatrixKind; probes?: number; exactOrder?: number; seed?: number } = {},
 ): LayerTraces {
+  checkLinearized('layerTraces', point);
   checkKeys('layerTraces', 'options', options, ['matrix', 'probes', 'exactOrder', 'seed']);
   const { matrix = 'hessian', probes = 64, seed = 0 } = options;
   const limit = options.exactOrder ?? exactOrder;
+  checkOneOf('layerTraces', 'matrix', matrix, ['hessian', 'gauss-newton'] as const);
   checkInteger('layerTraces', 'probes', probes, 2);
   checkInteger('layerTraces', 'exactOrder', limit, 0);
   const { network } = point;

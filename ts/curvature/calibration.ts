@@ -1,7 +1,7 @@
 /**
  * Does a predicted uncertainty deserve its name? Coverage of central intervals for regression, reliability for classification.
  */
-import { checkInteger, checkVector, failRange } from '../checks.js';
+import { checkInteger, checkVector, failRange, failType } from '../checks.js';
 
 /** One line of a calibration table. */
 export interface CoverageRow {
@@ -44,6 +44,7 @@ export function regressionCalibration(
   targets: Float64Array,
 ): RegressionCalibration {
   const operation = 'regressionCalibration';
+  if (!(mean instanceof Float64Array)) failType(operation, 'mean', 'a Float64Array', mean);
   checkVector(operation, 'variance', variance, mean.length);
   checkVector(operation, 'targets', targets, mean.length);
   const count = mean.length;
@@ -108,6 +109,10 @@ export function classificationCalibration(
 ): ClassificationCalibration {
   const operation = 'classificationCalibration';
   checkInteger(operation, 'bins', bins, 1);
+  if (!(probabilities instanceof Float64Array))
+    failType(operation, 'probabilities', 'a Float64Array [samples, classes]', probabilities);
+  const indices: boolean = Array.isArray(labels) || ArrayBuffer.isView(labels);
+  if (!indices) failType(operation, 'labels', 'class indices [samples]', labels);
   const N = labels.length;
   const K = probabilities.length / N;
   if (N === 0 || !Number.isInteger(K))

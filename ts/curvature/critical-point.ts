@@ -11,8 +11,9 @@
  * Away from the critical set (gradient above its tolerance) the counts still stand, but the point is 'not-critical'. The second
  * derivative test is Sylvester's law of inertia on the quadratic form (docs/theory/critical-points.md).
  */
-import { checkInteger, checkKeys, checkNonNegative } from '../checks.js';
+import { checkAllFinite, checkInteger, checkKeys, checkNonNegative, checkVector, failType } from '../checks.js';
 import type { Linearization } from '../derivatives/index.js';
+import { checkLinearized } from '../inverse/factor.js';
 import { dot, norm } from '../linalg/vectors.js';
 import { Random } from '../random.js';
 import { eigenvalue } from './eigenvalues.js';
@@ -174,7 +175,12 @@ function lossAlong(point: Linearization, v: Float64Array): (t: number) => number
  * @param distances signed multiples of `direction`; default 0 and +-(0.001 ... 1), 25 in all
  */
 export function lossProfile(point: Linearization, direction: Float64Array, distances?: Float64Array): LossProfile {
+  const operation = 'lossProfile';
+  checkLinearized(operation, point);
+  checkVector(operation, 'direction', direction, point.network.parameterCount);
   const at = distances ?? defaultDistances();
+  if (!(at instanceof Float64Array)) failType(operation, 'distances', 'a Float64Array', at);
+  checkAllFinite(operation, 'distances', at);
   const loss = lossAlong(point, direction);
   const slope = dot(point.gradient, direction);
   const curvature = dot(direction, point.hessianProduct(direction));

@@ -8,11 +8,11 @@
  *
  *     #(below value - t) <= k < #(below value + t)      =>      value - t <= lambda_k < value + t
  */
-import { checkBoolean, checkInteger, checkKeys, checkPositive } from '../checks.js';
+import { checkBoolean, checkInteger, checkKeys, checkOneOf, checkPositive, checkVector, failType } from '../checks.js';
 import { type Linearization } from '../derivatives/index.js';
 import { DeepHessianError } from '../errors.js';
 import { checkLinearized } from '../inverse/factor.js';
-import { availableMemory, requireMemory, type Factor, type MatrixKind } from '../inverse/index.js';
+import { availableMemory, Factor, requireMemory, type MatrixKind } from '../inverse/index.js';
 import { lanczos } from '../linalg/lanczos.js';
 import { LinearOperator } from '../linalg/linear-operator.js';
 import { stochasticLanczosQuadrature } from '../linalg/slq.js';
@@ -367,7 +367,11 @@ export function inverseIteration(
   seed: number,
   steps: number,
 ): Float64Array {
+  const operation = 'inverseIteration';
+  if (!(factor instanceof Factor)) failType(operation, 'factor', 'a Factor (from factor(point, ...))', factor);
   const size = factor.point.network.parameterCount;
+  if (start !== null) checkVector(operation, 'start', start, size);
+  checkInteger(operation, 'steps', steps, 1);
   const v = start === null ? new Random(seed).normals(new Float64Array(size)) : start.slice();
   scale(1 / norm(v), v);
   for (let step = 0; step < steps; step++) {
@@ -407,6 +411,8 @@ export function eigenvalues(
   checkLinearized('eigenvalues', point);
   checkKeys('eigenvalues', 'options', options, ['matrix', 'vectors', 'memoryLimit']);
   const { matrix = 'hessian', vectors = false, memoryLimit = availableMemory() } = options;
+  checkOneOf('eigenvalues', 'matrix', matrix, ['hessian', 'gauss-newton'] as const);
+  checkBoolean('eigenvalues', 'vectors', vectors);
   const P = point.network.parameterCount;
   // syevd with vectors works in 2 P^2 numbers beside the matrix.
   requireMemory(

@@ -365,6 +365,8 @@ function precisions(given: LaplaceOptions['priorPrecision'], network: NetworkMod
     }
     return network.l2.map((value) => Math.max(value, Number.MIN_VALUE) * scale);
   }
+  if (typeof given !== 'number' && !(given instanceof Float64Array) && !Array.isArray(given))
+    failType('laplace', 'priorPrecision', `a number or ${L} numbers, one per layer`, given);
   const alpha = typeof given === 'number' ? new Float64Array(L).fill(given) : Float64Array.from(given);
   if (alpha.length !== L) failRange('laplace', 'priorPrecision', `a number or ${L} numbers, one per layer`, given);
   for (let l = 0; l < L; l++) checkPositive('laplace', `priorPrecision[${l}]`, alpha[l]);

@@ -9,7 +9,7 @@
  * (delta / eps)^2 where a layer has fewer samples than inputs (measured in docs/theory/inverse.md). There a dense inverse (small
  * networks) or refined solves with all P unit vectors, in groups, take its place.
  */
-import { checkBoolean, checkFinite, checkInteger, checkKeys, checkOneOf, checkPositive } from '../checks.js';
+import { checkBoolean, checkFinite, checkInteger, checkKeys, checkOneOf, checkPositive, failType } from '../checks.js';
 import type { Linearization } from '../derivatives/index.js';
 import { DeepHessianError } from '../errors.js';
 import { symmetrise } from '../inverse/affine-inverse.js';
@@ -130,6 +130,8 @@ export function selectedInverse(point: Linearization, options: SelectedInversion
   checkPositive(operation, 'tolerance', tolerance);
   checkPositive(operation, 'seconds', seconds);
   checkInteger(operation, 'seed', seed, 0, 0xffffffff);
+  if (onProgress !== undefined && typeof onProgress !== 'function')
+    failType(operation, 'onProgress', 'a function', onProgress);
   const memoryLimit = options.memoryLimit ?? availableMemory();
   const { network, samples } = point;
   const P = network.parameterCount;

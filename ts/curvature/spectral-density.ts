@@ -2,7 +2,7 @@
  * The distribution of all P eigenvalues of M: exact counts per bin (spectrum slicing) beside the estimate that products alone
  * give (stochastic Lanczos quadrature; Ghorbani, Krishnan & Xiao 2019), whose error becomes visible.
  */
-import { checkFinite, checkInteger, checkKeys, failRange } from '../checks.js';
+import { checkFinite, checkInteger, checkKeys, failRange, failType } from '../checks.js';
 import type { Linearization } from '../derivatives/index.js';
 import { DeepHessianError } from '../errors.js';
 import { stochasticLanczosQuadrature } from '../linalg/slq.js';
@@ -73,6 +73,8 @@ export function spectralDensity(
   checkFinite(operation, 'from', from);
   checkFinite(operation, 'to', to);
   if (to <= from) failRange(operation, 'to', `a number > from (${from})`, to);
+  if (options.edges !== undefined && !(options.edges instanceof Float64Array))
+    failType(operation, 'edges', 'a Float64Array', options.edges);
   const edges = options.edges === undefined ? new Float64Array(bins + 1) : options.edges.slice();
   if (options.edges === undefined) for (let i = 0; i <= bins; i++) edges[i] = from + (i * (to - from)) / bins;
   else {
