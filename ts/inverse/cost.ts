@@ -195,7 +195,7 @@ export interface SampleSpaceLayout {
     travelling: number;
     /** B B^T or B^T B, kept for other dampings; none where dampings differ by layer, which scales the summands */
     product: number;
-    /** its factor, with diagonal and pivots */
+    /** its factor, and its diagonal */
     factor: number;
     /** R^T in float64, where D_L does not hold it: after the last layer's slope has been multiplied in, and in float32 */
     outputFactor: number;
@@ -243,8 +243,7 @@ export function sampleSpaceLayout(
       grams: side === 'samples' && !gramByTiles ? network.layers.length * samples * samples : 0,
       travelling: rows * widest,
       product: side === 'parameters' || uniform ? order * order : 0,
-      // The pivots are integers of 32 bits.
-      factor: order * (order + 1) + (single ? order : Math.ceil(order / 2)),
+      factor: order * (order + 1),
       outputFactor: !single && last.kind === 'affine' && last.linear ? 0 : rows * network.outputs,
       parameters: single ? P : 0,
       rounded: single ? order : 0,

@@ -30,6 +30,7 @@ import { ChainFactor } from './chain.js';
 import { chooseMethod, estimateCosts, type CostEstimate, type Method } from './cost.js';
 import { DenseFactor } from './dense.js';
 import { deviceRoute } from './device-route.js';
+import { JacobianRows } from './jacobian-rows.js';
 import { availableMemory, requireMemory } from './memory.js';
 import type { MatrixKind, RawFactor } from './raw-factor.js';
 import { SampleSpaceFactor } from './sample-space.js';
@@ -381,6 +382,26 @@ export class Factor {
       status,
       route,
     });
+  }
+
+  /**
+   * j^T (M + eps I)^-1 j for the rows j = J_n^T u of another point's Jacobian: every sample n and direction u, at u N + n. Without solves of
+   * length P: for blocks of rows hundreds of times faster. NaN where that loses digits; null where the route has no such form.
+   *
+   * @param directions of the outputs, K x any number, column-major
+   * @internal
+   */
+  quadraticForms(at: Linearization, directions: Float64Array): Float64Array | null {
+    this.live('quadraticForms');
+    const { raw, regular, precision } = this;
+    if (!(raw instanceof SampleSpaceFactor) || !regular || precision !== 'float64') return null;
+    const K = at.network.outputs;
+    const rows = new JacobianRows(at.network, at.samples, directions.length / K);
+    for (let k = 0, o = rows.last; k < K; k++) {
+      for (let u = k; u < directions.length; u += K, o += at.samples) rows.d.fill(directions[u], o, o + at.samples);
+    }
+    rows.backpropagate(at);
+    return raw.quadraticForms(rows);
   }
 
   /**

@@ -23,15 +23,22 @@
  */
 import { firstNonFinite } from '../checks.js';
 import type { AffinePoint, Linearization } from '../derivatives/index.js';
-import { DeepHessianError } from '../errors.js';
-import { kernels, Lower, No, Yes, type Real } from '../native/index.js';
+import { kernels, Left, Lower, No, Yes, type Real } from '../native/index.js';
 import type { NetworkModel } from '../network/index.js';
-import { SymmetricFactor } from '../linalg/symmetric-factor.js';
+import { JacobianRows } from './jacobian-rows.js';
 import { generalGradient, outputResidual, outputRows } from './output-rows.js';
 import type { RawFactor } from './raw-factor.js';
 import { allocate } from './stage-point.js';
 import { sampleSpaceBytes, sampleSpaceLayout, sampleSpaceOutputs } from './cost.js';
 import type { FactorTotals } from './stage.js';
+
+/** Relative error up to which quadratic forms are taken from half-solves. */
+const formTolerance = 1e-8;
+/** Rows that are half-solved at a time. */
+const formColumns = 128;
+/** Rounding in a form of terms of such a size; see {@link SampleSpaceFactor.quadraticForms}. */
+const formRounding = (size: number, square: number): number =>
+  8 * Number.EPSILON * (Math.sqrt(size) + Math.sqrt(square)) ** 2;
 
 /** Factor of G + eps I in sample space: order N K' instead of P, or P where that is the cheaper side. */
 export class SampleSpaceFactor implements RawFactor {
@@ -48,27 +55,23 @@ export class SampleSpaceFactor implements RawFactor {
   /** number of samples N */
   readonly samples: number;
   private readonly outputs: number;
-  private readonly widths: Int32Array;
-  private readonly d: Real;
-  private readonly dOffsets: Float64Array;
-  private readonly z: Real;
-  private readonly zOffsets: Float64Array;
-  private readonly zWidths: Int32Array;
+  /** B by layers */
+  private readonly b: JacobianRows;
   private readonly gramByTiles: boolean;
   private readonly chunk: number;
   private readonly grams: Real;
   private readonly gramOffsets: Float64Array;
   private readonly scale: Float64Array;
-  private readonly spare: Real;
-  /** B B^T (or B^T B) without shift (none on the sample side where L2 differs by layer); and the one that is factored */
+  /** B B^T (or B^T B) without shift (none on the sample side where L2 differs by layer); the factor, and the diagonal of what it factors */
   private readonly gram: Real;
-  private readonly gx: SymmetricFactor;
+  private readonly lower: Real;
+  private readonly diagonal: Real;
   private readonly uniform: boolean;
+  /** that of the factored matrix, and no eigenvalue of it is below */
   private shift = 0;
   private readonly output: Float64Array;
   private readonly rowVector: Float64Array;
-  /** in single precision: the parameters, and a vector that goes through the factor; else empty */
-  private readonly params: Float32Array;
+  /** in single precision: a vector that goes through the factor; else empty */
   private readonly rounded: Float32Array;
   private point!: Linearization;
 
@@ -93,34 +96,15 @@ export class SampleSpaceFactor implements RawFactor {
     this.order = order;
     this.chunk = layout.chunk;
     const L = network.layers.length;
-    this.widths = new Int32Array(L);
-    this.dOffsets = new Float64Array(L);
-    this.zOffsets = new Float64Array(L);
-    this.zWidths = new Int32Array(L);
     this.scale = new Float64Array(L).fill(1);
-    let d = 0;
-    let z = 0;
-    for (const [l, layer] of network.layers.entries()) {
-      if (layer.kind !== 'affine') {
-        throw new DeepHessianError('unsupported', `sample-space: layer ${l} is a custom layer; use method 'block'`);
-      }
-      this.widths[l] = layer.units;
-      this.dOffsets[l] = d;
-      d += rows * layer.units;
-      this.zWidths[l] = layer.inputs + (layer.bias ? 1 : 0);
-      this.zOffsets[l] = z;
-      z += samples * this.zWidths[l];
-    }
-    this.d = allocate(single, sizes.rowsOfLayers);
-    this.z = allocate(single, sizes.inputsOfLayers);
+    this.b = new JacobianRows(network, samples, this.outputs, single);
     this.gramOffsets = Float64Array.from({ length: L }, (_, l) => l * samples * samples);
     this.gramByTiles = layout.gramByTiles;
     this.grams = allocate(single, sizes.grams);
-    this.spare = allocate(single, sizes.travelling);
     this.uniform = network.l2.every((value) => value === network.l2[0]);
-    this.gx = new SymmetricFactor(order, allocate(single, order * order));
+    this.lower = allocate(single, order * order);
+    this.diagonal = allocate(single, order);
     this.gram = allocate(single, sizes.product);
-    this.params = allocate(single, sizes.parameters) as Float32Array;
     this.rounded = allocate(single, sizes.rounded) as Float32Array;
     this.output = new Float64Array(samples * K);
     this.rowVector = new Float64Array(Math.max(rows, 1));
@@ -132,37 +116,16 @@ export class SampleSpaceFactor implements RawFactor {
   }
 
   get bytes(): number {
-    const { d, z, grams, spare, gram, output, rowVector, params, rounded } = this;
-    const arrays = [d, z, grams, spare, gram, output, rowVector, params, rounded];
-    return this.gx.bytes + arrays.reduce((sum, a) => sum + a.byteLength, this.outputFactor?.byteLength ?? 0);
+    const { grams, gram, lower, diagonal, output, rowVector, rounded } = this;
+    const arrays = [grams, gram, lower, diagonal, output, rowVector, rounded];
+    return this.b.bytes + arrays.reduce((sum, a) => sum + a.byteLength, this.outputFactor?.byteLength ?? 0);
   }
 
   /** Rows D_l of every layer and the product matrix at a new point of the same network and batch size. */
   assemble(point: Linearization): void {
     this.point = point;
-    const { network, samples: N, outputs, rows, d, dOffsets, z, zOffsets, spare } = this;
-    const L = network.layers.length;
-    const last = dOffsets[L - 1];
-    if (this.single) this.params.set(point.params);
-    const params = this.single ? this.params : point.params;
-    this.outputRows(d, last);
-    for (let l = L - 1; l >= 0; l--) {
-      const layerPoint = point.layers[l] as AffinePoint;
-      const { units: h, inputs, residual, bias, weightOffset } = layerPoint.layer;
-      const here = dOffsets[l];
-      // rows at z_l are in place; those at z_{l-1} start with the residual branch, which skips the slope
-      const below = l === 0 ? -1 : dOffsets[l - 1];
-      if (l > 0 && residual) d.copyWithin(below, here, here + rows * h);
-      if (!layerPoint.linear) scaleTiled(d, here, layerPoint.slope, N, outputs, h);
-      if (l > 0) {
-        kernels.gemm(No, Yes, rows, inputs, h, 1, d, here, rows, params, weightOffset, inputs, 0, spare, 0, rows);
-        if (residual) for (let i = 0; i < rows * inputs; i++) d[below + i] += spare[i];
-        else d.set(spare.subarray(0, rows * inputs), below);
-      }
-      const zAt = zOffsets[l];
-      z.set(layerPoint.input.subarray(0, N * inputs), zAt);
-      if (bias) z.fill(1, zAt + N * inputs, zAt + N * (inputs + 1));
-    }
+    this.outputRows(this.b.d, this.b.last);
+    this.b.backpropagate(point);
     if (this.side === 'parameters') this.assembleParameterSide();
     else if (this.uniform) this.assembleSampleSide();
   }
@@ -173,7 +136,8 @@ export class SampleSpaceFactor implements RawFactor {
 
   /** Lower triangle of out := shift I + sum_l scale_l (D_l D_l^T) o (Z~_l Z~_l^T). */
   private multiplyRows(shift: number, out: Real): void {
-    const { samples: N, outputs, widths, scale, d, dOffsets, z, zOffsets, zWidths, rows, grams, gramOffsets } = this;
+    const { samples: N, outputs, scale, rows, grams, gramOffsets } = this;
+    const { units: widths, d, dOffsets, z, zOffsets, zWidths } = this.b;
     if (this.gramByTiles) {
       kernels.jacobianGram(
         N,
@@ -215,30 +179,16 @@ export class SampleSpaceFactor implements RawFactor {
     );
   }
 
-  /** B^T B by chunks of samples: rows of B for layer l are D[(k,n), i] Z~[n, j]. */
+  /** B^T B by chunks of rows. */
   private assembleParameterSide(): void {
-    const { samples: N, outputs, network, rows, d, dOffsets, z, zOffsets, gram, order: P, chunk } = this;
-    const b = allocate(this.single, chunk * outputs * P);
+    const { outputs, rows, gram, order: P, chunk } = this;
+    const most = chunk * outputs;
+    const b = allocate(this.single, most * P);
     gram.fill(0);
-    for (let start = 0; start < N; start += chunk) {
-      const count = Math.min(chunk, N - start);
-      const ld = count * outputs;
-      for (const [l, layer] of network.layers.entries()) {
-        if (layer.kind !== 'affine') continue;
-        const { units: h, inputs, weightOffset, biasOffset } = layer;
-        for (let i = 0; i < h; i++) {
-          for (let j = 0; j <= inputs; j++) {
-            if (j === inputs && biasOffset < 0) break;
-            const column = (j < inputs ? weightOffset + i * inputs + j : biasOffset + i) * ld;
-            const zAt = zOffsets[l] + j * N + start;
-            for (let k = 0, o = column; k < outputs; k++) {
-              const dAt = dOffsets[l] + i * rows + k * N + start;
-              for (let n = 0; n < count; n++, o++) b[o] = d[dAt + n] * z[zAt + n];
-            }
-          }
-        }
-      }
-      kernels.syrk(Lower, Yes, P, ld, 1, b, 0, ld, 1, gram, 0, P);
+    for (let first = 0; first < rows; first += most) {
+      const end = Math.min(first + most, rows);
+      this.b.writeOut(first, end, b);
+      kernels.syrk(Lower, Yes, P, end - first, 1, b, 0, end - first, 1, gram, 0, P);
     }
   }
 
@@ -248,14 +198,14 @@ export class SampleSpaceFactor implements RawFactor {
   }
 
   factor(damping: number): boolean {
-    const { network, gx, gram, order, totals } = this;
+    const { network, lower: a, diagonal, gram, order, totals } = this;
     const P = network.parameterCount;
     const l2 = network.l2;
     this.shift = damping + l2[0];
-    const a = gx.matrix;
     let base = 0;
     if (this.side === 'parameters') {
       a.set(gram);
+      this.shift = damping + Math.min(...l2);
       for (const [l, layer] of network.layers.entries()) {
         for (let i = layer.parameterOffset; i < layer.parameterOffset + layer.parameterCount; i++)
           a[i * (P + 1)] += damping + l2[l];
@@ -272,6 +222,7 @@ export class SampleSpaceFactor implements RawFactor {
       this.shift = 1;
       this.multiplyRows(1, a);
     }
+    for (let i = 0; i < order; i++) diagonal[i] = a[i * (order + 1)];
     // Positive definite by construction; rounding at shift << |G| u may still defeat Cholesky.
     const definite = kernels.potrf(Lower, order, a, 0, order) === 0;
     if (!definite) return false;
@@ -324,14 +275,14 @@ export class SampleSpaceFactor implements RawFactor {
 
   /** v (order x m) := (the factored matrix)^-1 v. */
   private solveFactored(v: Float64Array, m: number): void {
-    const { order, gx, rounded } = this;
+    const { order, lower, rounded } = this;
     if (!this.single) {
-      kernels.potrs(Lower, order, m, gx.matrix, 0, order, v, 0, order);
+      kernels.potrs(Lower, order, m, lower, 0, order, v, 0, order);
       return;
     }
     for (let at = 0; at < order * m; at += order) {
       for (let i = 0; i < order; i++) rounded[i] = v[at + i];
-      kernels.potrs(Lower, order, 1, gx.matrix, 0, order, rounded, 0, order);
+      kernels.potrs(Lower, order, 1, lower, 0, order, rounded, 0, order);
       for (let i = 0; i < order; i++) v[at + i] = rounded[i];
     }
   }
@@ -407,10 +358,9 @@ export class SampleSpaceFactor implements RawFactor {
   private outputFactorPoint: Linearization | null = null;
   /** R^T itself, in double precision: D_L before the last layer's slope was applied. */
   private lastRows(): Float64Array {
-    const { d, dOffsets } = this;
+    const { d, last } = this.b;
     const L = this.network.layers.length;
-    if (d instanceof Float64Array && (this.point.layers[L - 1] as AffinePoint).linear)
-      return d.subarray(dOffsets[L - 1]);
+    if (d instanceof Float64Array && (this.point.layers[L - 1] as AffinePoint).linear) return d.subarray(last);
     this.outputFactor ??= new Float64Array(this.rows * this.network.outputs);
     if (this.outputFactorPoint !== this.point) {
       this.outputRows(this.outputFactor, 0);
@@ -419,13 +369,66 @@ export class SampleSpaceFactor implements RawFactor {
     return this.outputFactor;
   }
 
+  /**
+   * j^T (G + Lambda)^-1 j for rows j of the Jacobian at other inputs, from half-solves, unrefined. NaN where rounding may be more than
+   * {@link formTolerance} of it.
+   *
+   *     sample side      (|j|^2 - |L^-1 B j|^2) / eps      with L L^T = eps I + B B^T, or L2 that differs by layer as weights
+   *     parameter side   |L^-1 j|^2                         with L L^T = B^T B + Lambda
+   *
+   * On the sample side what the data determine cancels. Rounding perturbs |j|^2, B j and the matrix A = L L^T by that of their entries,
+   * which Cauchy-Schwarz bounds by the diagonals: with y = A^-1 B j and the square S = sum_i A_ii y_i^2 the form errs by a small multiple
+   * of u (|j| + sqrt S)^2; on the parameter side, with y = A^-1 j, of u (|L^-1 j| + sqrt S)^2. S <= max A_ii |L^-1 B j|^2 / eps
+   * often suffices and spares the other half of the solve.
+   *
+   * @internal
+   */
+  quadraticForms(at: JacobianRows): Float64Array {
+    const { side, order, lower, diagonal, scale, uniform, shift } = this;
+    const samples = side === 'samples';
+    const forms = new Float64Array(at.rows);
+    const squares = new Float64Array(samples ? at.rows : 0);
+    if (samples) at.squares(scale, squares);
+    const most = Math.min(at.rows, formColumns);
+    const block = new Float64Array(order * most);
+    const rows = new Float64Array(samples ? 0 : order * most);
+    let largest = 0;
+    for (let i = 0; i < order; i++) largest = Math.max(largest, diagonal[i]);
+    for (let first = 0; first < at.rows; first += most) {
+      const end = Math.min(first + most, at.rows);
+      const count = end - first;
+      if (samples) this.b.products(at, first, end, scale, block);
+      else {
+        at.writeOut(first, end, rows);
+        kernels.transpose(count, order, rows, 0, count, block, 0, order);
+      }
+      kernels.trsm(Left, Lower, No, No, order, count, 1, lower, 0, order, block, 0, order);
+      const rounding = new Float64Array(count);
+      let enough = true;
+      for (let c = 0; c < count; c++) {
+        const half = kernels.dot(order, block, c * order, block, c * order);
+        const size = samples ? squares[first + c] : half;
+        forms[first + c] = samples ? size - half : half;
+        rounding[c] = formRounding(size, (largest / shift) * half);
+        enough &&= rounding[c] <= formTolerance * forms[first + c];
+      }
+      if (!enough) {
+        kernels.trsm(Left, Lower, Yes, No, order, count, 1, lower, 0, order, block, 0, order);
+        for (let c = 0; c < count; c++) {
+          let sum = 0;
+          for (let i = 0, o = c * order; i < order; i++, o++) sum += diagonal[i] * block[o] * block[o];
+          rounding[c] = formRounding(samples ? squares[first + c] : forms[first + c], sum);
+        }
+      }
+      for (let c = 0; c < count; c++) {
+        // Not so for numbers that have overflowed.
+        const right = rounding[c] <= formTolerance * forms[first + c];
+        forms[first + c] = right ? forms[first + c] / (samples && uniform ? shift : 1) : NaN;
+      }
+    }
+    return forms;
+  }
+
   /** Nothing to let go of. */
   dispose(): void {}
-}
-
-/** x[(k,n), i] *= slope[n, i]: the slope of unit i repeats over the outputs k. */
-function scaleTiled(x: Real, offset: number, slope: Float64Array, N: number, repeats: number, units: number): void {
-  for (let i = 0, o = offset; i < units; i++) {
-    for (let k = 0; k < repeats; k++) for (let n = 0, s = i * N; n < N; n++, o++, s++) x[o] *= slope[s];
-  }
 }
