@@ -373,26 +373,39 @@ function compare(factor: Factor, result: SelectedInverse, checks: number, seed: 
   if (checks === 0) return 0;
   const random = new Random(seed);
   const visited = new Set<number>();
+  const held = layers.filter(({ parameterCount }) => parameterCount > 0);
   const places = Array.from({ length: checks }, (_, c): [layer: number, column: number] => {
-    const l = layers.length - 1 - Math.floor((c * layers.length) / checks);
-    const { parameterOffset: o, parameterCount: p } = layers[l];
-    if (p === 0) return [0, random.integer(layers[0].parameterCount)];
+    const {
+      index: l,
+      parameterOffset: o,
+      parameterCount: p,
+    } = held[held.length - 1 - Math.floor((c * held.length) / checks)];
     if (visited.has(l)) return [l, o + random.integer(p)];
     visited.add(l);
     let largest = o;
     for (let i = o; i < o + p; i++) if (Math.abs(result.diagonal[i]) > Math.abs(result.diagonal[largest])) largest = i;
     return [l, largest];
   });
-  const rest = new Float64Array(P * checks);
+  // Right-hand sides, solutions, their corrections, and what the solves hold meanwhile.
+  const most = Math.max(1, Math.floor(groupBytes / (48 * P)));
+  let error = 0;
+  for (let first = 0; first < checks; first += most)
+    error = Math.max(error, differences(factor, result, places.slice(first, first + most)));
+  return error;
+}
+
+function differences(factor: Factor, result: SelectedInverse, places: [layer: number, column: number][]): number {
+  const { layers, parameterCount: P } = factor.point.network;
+  const rest = new Float64Array(P * places.length);
   for (const [c, [, i]] of places.entries()) rest[c * P + i] = 1;
-  const { x, status, residual } = factor.solveMany(rest, checks);
+  const { x, status, residual } = factor.solveMany(rest, places.length);
   // One more correction: a residual of 1e-10 alone bounds the error only by the condition number times that.
   const product = new Float64Array(P);
-  for (let c = 0; c < checks; c++) {
+  for (let c = 0; c < places.length; c++) {
     factor.apply(x.subarray(c * P, (c + 1) * P), product);
     for (let j = 0; j < P; j++) rest[c * P + j] -= product[j];
   }
-  const { x: correction } = factor.solveMany(rest, checks);
+  const { x: correction } = factor.solveMany(rest, places.length);
   let error = status === 'converged' ? 0 : residual;
   for (const [c, [l, i]] of places.entries()) {
     let size = 0;
