@@ -8,10 +8,11 @@ import {
 } from '../../ts/curvature/index.js';
 import { Linearization, Network } from '../../ts/derivatives/index.js';
 import { DeepHessianError } from '../../ts/errors.js';
+import { factor } from '../../ts/inverse/index.js';
 import { kernels, Lower, No, Yes } from '../../ts/native/index.js';
 import { createNewton } from '../../ts/optimize/newton.js';
 import { Random } from '../../ts/random.js';
-import { problem } from '../helpers/problems.js';
+import { maximumError, problem } from '../helpers/problems.js';
 import { denseInverse, denseSpectrum } from './helpers.js';
 
 /** Bayesian linear regression with everything in closed form: t = X w + noise, w ~ N(0, 1 / alpha), X with a column of ones. */
@@ -223,6 +224,53 @@ describe('laplace: networks', () => {
       }
     });
   }
+
+  for (const kind of ['mse', 'classes', 'binary'] as const) {
+    for (const bias of [true, false]) {
+      it(`${kind}${bias ? '' : ', no bias'}: variances by half-solves are those of solves, for more inputs than go at a time`, () => {
+        const { network, params, data, random } = problem({ kind, bias, samples: 15, seed: 5 });
+        const point = network.linearize(params, data);
+        const fresh = random.normals(new Float64Array(50 * 3));
+        fresh.set(data.inputs.subarray(0, 15), 60);
+        for (const priorPrecision of [0.3, [0.5, 2, 0.1]]) {
+          const [fast, slow] = (['sample-space', 'affine'] as const).map((method) => {
+            const posterior = laplace(point, { priorPrecision, method });
+            const prediction = posterior.predict(fresh);
+            // An input's variances do not depend on its neighbours.
+            const alone = posterior.predict(fresh.slice(141, 144));
+            expect(maximumError(alone.variance, prediction.variance.subarray(141, 144))).to.be.below(1e-8);
+            posterior.dispose();
+            return prediction;
+          });
+          for (const [i, value] of slow.variance.entries())
+            expect(fast.variance[i], `${i}`).to.be.closeTo(value, 1e-8 * value);
+        }
+      });
+    }
+  }
+
+  it('takes solves where half-solves lose their digits, each variance in its place', () => {
+    const { network, params, data, random } = problem({ kind: 'mse', samples: 9, seed: 4 });
+    const point = network.linearize(params, data);
+    const inputs = random.normals(new Float64Array(40 * 3));
+    for (let n = 0; n < 9; n++) inputs.set(data.inputs.subarray(3 * n, 3 * n + 3), 12 * n);
+    const [noiseVariance, priorPrecision] = [0.1, 1e-6];
+    const [mixed, slow] = (['sample-space', 'affine'] as const).map((method) =>
+      laplace(point, { noiseVariance, priorPrecision, method }),
+    );
+    // What the data determine nearly alone is absent, the rest there.
+    const at = network.linearize(params, { inputs, targets: new Float64Array(120) });
+    const damping = priorPrecision / mixed.scale;
+    const f = factor(point, { matrix: 'gauss-newton', method: 'sample-space', damping });
+    const absent = f
+      .quadraticForms(at, Float64Array.of(1, 0, 0, 0, 1, 0, 0, 0, 1))!
+      .filter((form) => Number.isNaN(form));
+    expect(absent.length).to.be.within(9, 60);
+    const expected = slow.predict(inputs).variance;
+    // Solves by another factor, of a matrix of condition 1e8: rounding of its products is seen beside half-solves' 1e-8.
+    for (const [i, value] of mixed.predict(inputs).variance.entries())
+      expect(value).to.be.closeTo(expected[i], 1e-6 * expected[i]);
+  });
 
   it('tuning by evidence with retraining raises the evidence and tells layers apart', function () {
     const { network, params, data } = problem({ kind: 'mse', samples: 24, l2: 0.05, seed: 3 });
