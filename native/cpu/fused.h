@@ -19,11 +19,10 @@ struct JacobianGram {
   const double* scale;
   const std::int32_t* widths;
   const T* d;
-  std::ptrdiff_t dLength;  // of the whole array, as below
   const double* dOffsets;
   const std::int32_t* inner;  // null: gram[l] is N x N; else gram[l] is Z_l, N x inner[l], with K_l = Z_l Z_l^T
   const T* gram;
-  std::ptrdiff_t gramLength;
+  std::ptrdiff_t gramLength;  // of the whole array
   const double* gramOffsets;
   T* c;
   std::ptrdiff_t ldc;

@@ -170,7 +170,6 @@ napi_value jacobianGramKernel(napi_env env, napi_callback_info info) {
     problem.widths = widths.as<std::int32_t>();
     problem.inner = factored ? inner.as<std::int32_t>() : nullptr;
     problem.d = d.as<T>();
-    problem.dLength = d.rows;
     problem.dOffsets = dOffsets.as<double>();
     problem.gram = gram.as<T>();
     problem.gramLength = gram.rows;

@@ -197,7 +197,7 @@ export interface Kernels {
    * backpropagated rows (column-major, ld = outputs * N), `gram` at gramOffsets[l] the full N x N Gram of its inputs
    * (with the bias row when there is one). With `inner`, `gram` holds instead at gramOffsets[l] the inputs themselves,
    * Z_l, N x inner[l] (column-major, ld N), and K_l = Z_l Z_l^T is formed tile by tile: no N x N matrix is stored.
-   * One tile of C stays in cache while all layers run through it.
+   * One tile of C stays in the cache while all layers run through it.
    * Any summation of layers is in order l = 0.., so the result does not depend on the thread count.
    */
   jacobianGram(samples: number, outputs: number, layers: number, shift: number, scale: Float64Array, widths: Int32Array,
