@@ -22,8 +22,8 @@ const checkout = join(folder, 'checkout');
 function copySources() {
   rmSync(checkout, { recursive: true, force: true });
   mkdirSync(join(checkout, 'build'), { recursive: true });
-  for (const name of ['native', 'ts', 'test', 'share', 'CMakeLists.txt', 'package.json', 'tsconfig.json'])
-    cpSync(join(root, name), join(checkout, name), { recursive: true });
+  const parts = ['native', 'ts', 'test', 'share', 'scripts', 'CMakeLists.txt', 'package.json', 'tsconfig.json'];
+  for (const name of parts) cpSync(join(root, name), join(checkout, name), { recursive: true });
   symlinkSync(join(root, 'node_modules'), join(checkout, 'node_modules'), 'dir');
 }
 
