@@ -4,16 +4,21 @@ import { DeviceSampleSpaceFactor, estimateCosts, factor, SampleSpaceFactor } fro
 import { sampleSpaceBytes, sampleSpaceLayout } from '../../ts/inverse/cost.js';
 import { Network } from '../../ts/derivatives/index.js';
 import type { Linearization } from '../../ts/derivatives/index.js';
+import type { LayerSpec } from '../../ts/network/index.js';
 import { Random } from '../../ts/random.js';
 import { outputRows } from '../../ts/inverse/output-rows.js';
 import { relativeError } from '../helpers/golden.js';
 import { describeShape, randomPoint, shapes } from './helpers.js';
 
-/** Bytes of every typed array that an object holds, itself or in an object of its own; the point's are not its own. */
+/** Bytes of every typed array that an object holds, itself or in an object of its own; the point's and the batch's are not its own. */
 function heldBytes(object: object, seen = new Set<object>()): number {
   let bytes = 0;
   for (const [name, value] of Object.entries(object) as [string, unknown][]) {
-    if (typeof value !== 'object' || value === null || ['network', 'point', 'outputFactorPoint'].includes(name))
+    if (
+      typeof value !== 'object' ||
+      value === null ||
+      ['network', 'point', 'outputFactorPoint', 'batch', 'gramBatch'].includes(name)
+    )
       continue;
     if (seen.has(value)) continue;
     seen.add(value);
@@ -104,6 +109,53 @@ describe('memory of the sample-space route', () => {
     expect(sizes.passing).to.be.at.most(2 ** 22);
     // A sample whose rows alone are more: one at a time.
     expect(sampleSpaceLayout({ ...network, outputs: 2 ** 22 } as Network, 3, 'parameters').chunk).to.equal(1);
+  });
+});
+
+describe('sample space from point to point', () => {
+  it('is that of a new factor, whether a batch comes again or another one, before or after a factorization', () => {
+    const layers: LayerSpec[] = [
+      { type: 'dense', units: 4, activation: 'tanh' },
+      { type: 'residual', units: 4, activation: 'silu' },
+      { type: 'dense', units: 3, activation: 'identity' },
+    ];
+    for (const l2 of [0, [0.1, 0.2, 0.3]]) {
+      const net = new Network({ inputs: 5, loss: 'cross-entropy', layers, l2 });
+      const random = new Random(5);
+      const batches = [1, 2].map(() =>
+        net.batch({
+          inputs: random.normals(new Float64Array(8 * 5)),
+          targets: Int32Array.from({ length: 8 }, () => random.integer(3)),
+        }),
+      );
+      const held = new SampleSpaceFactor(net, 8, 'samples');
+      const [x, y] = [0, 1].map(() => new Float64Array(net.parameterCount));
+      // Where factor is false the point is passed over, as after a trial whose loss is not finite.
+      for (const [b, factored] of [
+        [0, false],
+        [0, true],
+        [0, true],
+        [1, true],
+        [0, true],
+        [1, false],
+        [1, true],
+      ] as const) {
+        const params = random.normals(new Float64Array(net.parameterCount));
+        const point = net.linearize(params, batches[b]);
+        held.assemble(point);
+        if (!factored) continue;
+        const fresh = new SampleSpaceFactor(net, 8, 'samples');
+        fresh.assemble(point);
+        for (const [f, out] of [
+          [held, x],
+          [fresh, y],
+        ] as const) {
+          expect(f.factor(0.1)).to.equal(true);
+          f.step(out);
+        }
+        expect(x).to.deep.equal(y);
+      }
+    }
   });
 });
 

@@ -191,8 +191,6 @@ export interface SampleSpaceLayout {
     inputsOfLayers: number;
     /** K_l of every layer, N x N, where they are stored */
     grams: number;
-    /** rows on their way through the weights, rows x inputs of the widest layer above the first */
-    travelling: number;
     /** B B^T or B^T B, kept for other dampings; none where dampings differ by layer, which scales the summands */
     product: number;
     /** its factor, and its diagonal */
@@ -222,11 +220,9 @@ export function sampleSpaceLayout(
   const gramByTiles = formsGramByTiles(network, samples);
   let units = 0;
   let inputs = 0;
-  let widest = 0;
-  for (const [l, layer] of network.layers.entries()) {
+  for (const layer of network.layers) {
     units += layer.units;
     inputs += layer.inputs + (layer.kind === 'affine' && layer.bias ? 1 : 0);
-    if (l > 0) widest = Math.max(widest, layer.inputs);
   }
   const last = network.layers[network.layers.length - 1];
   const uniform = network.l2.every((value) => value === network.l2[0]);
@@ -241,7 +237,6 @@ export function sampleSpaceLayout(
       rowsOfLayers: rows * units,
       inputsOfLayers: samples * inputs,
       grams: side === 'samples' && !gramByTiles ? network.layers.length * samples * samples : 0,
-      travelling: rows * widest,
       product: side === 'parameters' || uniform ? order * order : 0,
       factor: order * (order + 1),
       outputFactor: !single && last.kind === 'affine' && last.linear ? 0 : rows * network.outputs,

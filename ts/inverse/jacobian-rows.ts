@@ -8,8 +8,8 @@
  */
 import type { AffinePoint, Linearization } from '../derivatives/index.js';
 import { DeepHessianError } from '../errors.js';
-import { kernels, No, Yes, type Real } from '../native/index.js';
-import type { NetworkModel } from '../network/index.js';
+import { kernels, Left, No, Yes, type Real } from '../native/index.js';
+import type { Batch, NetworkModel } from '../network/index.js';
 import { allocate } from './stage-point.js';
 
 export class JacobianRows {
@@ -23,9 +23,10 @@ export class JacobianRows {
   readonly z: Real;
   readonly zOffsets: Float64Array;
   readonly zWidths: Int32Array;
-  /** rows on their way through the weights; in single precision, the parameters, else empty */
-  private readonly spare: Real;
+  /** in single precision the parameters, else empty */
   private readonly params: Float32Array;
+  /** whose inputs Z~_1 holds: a batch that comes again is not copied again */
+  private batch: Batch | null = null;
 
   /** @param single keep D_l and Z~_l in float32 */
   constructor(
@@ -40,7 +41,7 @@ export class JacobianRows {
     this.zWidths = new Int32Array(layers.length);
     this.dOffsets = new Float64Array(layers.length);
     this.zOffsets = new Float64Array(layers.length);
-    let [d, z, widest] = [0, 0, 0];
+    let [d, z] = [0, 0];
     for (const [l, layer] of layers.entries()) {
       if (layer.kind !== 'affine') {
         throw new DeepHessianError('unsupported', `sample-space: layer ${l} is a custom layer; use method 'block'`);
@@ -50,17 +51,15 @@ export class JacobianRows {
       this.zOffsets[l] = z;
       d += this.rows * layer.units;
       z += samples * this.zWidths[l];
-      if (l > 0) widest = Math.max(widest, layer.inputs);
     }
     this.d = allocate(single, d);
     this.z = allocate(single, z);
-    this.spare = allocate(single, this.rows * widest);
     this.params = new Float32Array(single ? network.parameterCount : 0);
   }
 
   /** Bytes of its arrays. */
   get bytes(): number {
-    return [this.d, this.z, this.spare, this.params].reduce((sum, { byteLength }) => sum + byteLength, 0);
+    return [this.d, this.z, this.params].reduce((sum, { byteLength }) => sum + byteLength, 0);
   }
 
   /** Where the last layer's rows begin in `d`: there {@link backpropagate} takes the directions, rows x K. */
@@ -70,7 +69,7 @@ export class JacobianRows {
 
   /** From the directions, which it finds at {@link last}, the rows at every layer of a point of the same network and batch size. */
   backpropagate(point: Linearization): void {
-    const { network, samples: N, directions, rows, d, dOffsets, z, zOffsets, spare } = this;
+    const { network, samples: N, directions, rows, d, dOffsets, z, zOffsets } = this;
     if (this.single) this.params.set(point.params);
     const params = this.single ? this.params : point.params;
     for (let l = network.layers.length - 1; l >= 0; l--) {
@@ -82,14 +81,15 @@ export class JacobianRows {
       if (l > 0 && residual) d.copyWithin(below, here, here + rows * h);
       if (!layerPoint.linear) scaleTiled(d, here, layerPoint.slope, N, directions, h);
       if (l > 0) {
-        kernels.gemm(No, Yes, rows, inputs, h, 1, d, here, rows, params, weightOffset, inputs, 0, spare, 0, rows);
-        if (residual) for (let i = 0; i < rows * inputs; i++) d[below + i] += spare[i];
-        else d.set(spare.subarray(0, rows * inputs), below);
+        const beta = residual ? 1 : 0;
+        kernels.gemm(No, Yes, rows, inputs, h, 1, d, here, rows, params, weightOffset, inputs, beta, d, below, rows);
       }
+      if (l === 0 && point.batch === this.batch) continue;
       const zAt = zOffsets[l];
       z.set(layerPoint.input.subarray(0, N * inputs), zAt);
       if (bias) z.fill(1, zAt + N * inputs, zAt + N * (inputs + 1));
     }
+    this.batch = point.batch;
   }
 
   /** Writes rows first .. end - 1 out: out, (end - first) x P. */
@@ -160,8 +160,16 @@ function addSquares(a: Real, offset: number, columns: number, out: Float64Array)
   for (let j = 0, o = offset; j < columns; j++) for (let i = 0; i < rows; i++, o++) out[i] += a[o] * a[o];
 }
 
+/** Entries of a unit's rows from which a call of a kernel beats a loop. */
+const worthCalling = 128;
+
 /** x[(k,n), i] *= slope[n, i]: the slope of unit i repeats over the directions k. */
 function scaleTiled(x: Real, offset: number, slope: Float64Array, N: number, repeats: number, units: number): void {
+  if (x instanceof Float64Array && N * repeats >= worthCalling) {
+    for (let i = 0, o = offset; i < units; i++, o += N * repeats)
+      kernels.scaleRows(Left, N, repeats, slope, i * N, x, o, N, x, o, N);
+    return;
+  }
   for (let i = 0, o = offset; i < units; i++) {
     for (let k = 0; k < repeats; k++) for (let n = 0, s = i * N; n < N; n++, o++, s++) x[o] *= slope[s];
   }

@@ -24,7 +24,7 @@
 import { firstNonFinite } from '../checks.js';
 import type { AffinePoint, Linearization } from '../derivatives/index.js';
 import { kernels, Left, Lower, No, Yes, type Real } from '../native/index.js';
-import type { NetworkModel } from '../network/index.js';
+import type { Batch, NetworkModel } from '../network/index.js';
 import { JacobianRows } from './jacobian-rows.js';
 import { generalGradient, outputResidual, outputRows } from './output-rows.js';
 import type { RawFactor } from './raw-factor.js';
@@ -61,6 +61,8 @@ export class SampleSpaceFactor implements RawFactor {
   private readonly chunk: number;
   private readonly grams: Real;
   private readonly gramOffsets: Float64Array;
+  /** of which K_1 is */
+  private gramBatch: Batch | null = null;
   private readonly scale: Float64Array;
   /** B B^T (or B^T B) without shift (none on the sample side where L2 differs by layer); the factor, and the diagonal of what it factors */
   private readonly gram: Real;
@@ -157,10 +159,12 @@ export class SampleSpaceFactor implements RawFactor {
       );
       return;
     }
-    for (let l = 0; l < widths.length; l++) {
+    // The first layer's inputs are the batch's: a batch that comes again has the same K_1.
+    for (let l = this.point.batch === this.gramBatch ? 1 : 0; l < widths.length; l++) {
       kernels.syrk(Lower, No, N, zWidths[l], 1, z, zOffsets[l], N, 0, grams, gramOffsets[l], N);
       kernels.symmetrize(Lower, N, grams, gramOffsets[l], N);
     }
+    this.gramBatch = this.point.batch;
     kernels.jacobianGram(
       N,
       outputs,
