@@ -105,6 +105,9 @@ class DampedNewton implements Optimizer {
   private steps = 0;
   private held: Factor | null = null;
   private anchor: Linearization | null = null;
+  /** with a device: the point of this step, and what takes the next one in its memory */
+  private current: Linearization | null = null;
+  private spare: Linearization | null = null;
   /** where a restored factor is to be made anew */
   private anchorParams: Float64Array | null = null;
   private anchorBatch: Batch | null = null;
@@ -129,9 +132,9 @@ class DampedNewton implements Optimizer {
   }
 
   step(params: Float64Array, batch: Batch): DampedNewtonReport {
-    const { network, options, gradient, trial } = this;
+    const { options, gradient, trial } = this;
     const P = params.length;
-    const loss = network.lossAndGradient(params, batch, gradient);
+    const loss = this.evaluate(params, batch);
     const rate = options.rate * this.schedule(this.steps);
     const report: DampedNewtonReport = {
       loss,
@@ -186,18 +189,25 @@ class DampedNewton implements Optimizer {
     return report;
   }
 
-  /** A factor at (params, batch), positive definite. */
+  /** The loss, with its gradient in `gradient`; with a device as a point there, which may become the anchor. */
+  private evaluate(params: Float64Array, batch: Batch): number {
+    const { network, gradient, options } = this;
+    if (options.device === 'cpu') return network.lossAndGradient(params, batch, gradient);
+    this.current = this.spare = nextPoint(network, params, batch, this.spare, options.device);
+    gradient.set(this.current.gradient);
+    return this.current.loss;
+  }
+
+  /** A factor at (params, batch) of this step, positive definite. */
   private refresh(params: Float64Array, batch: Batch): void {
-    this.linearize(params, batch);
+    this.held?.dispose();
+    this.held = null;
+    // The last anchor's memory takes the next point.
+    if (this.current === null) this.anchor = nextPoint(this.network, params, batch, this.anchor);
+    else if (this.current === this.spare) [this.anchor, this.spare] = [this.spare, this.anchor];
     this.make(Math.max(this.options.damping, (this.overdamped ? 0.25 : 0.5) * this.eps, this.negativeCurvature()));
     this.age = 0;
     this.overdamped = false;
-  }
-
-  private linearize(params: Float64Array, batch: Batch): void {
-    this.held?.dispose();
-    this.held = null;
-    this.anchor = nextPoint(this.network, params, batch, this.anchor, this.options.device);
   }
 
   /** A shift that makes H definite as far as a Krylov subspace around the gradient sees; 0 for G. */
@@ -221,7 +231,8 @@ class DampedNewton implements Optimizer {
 
   /** The restored factor: same point, same eps, so the same bits. */
   private rebuild(): void {
-    this.linearize(this.anchorParams!, this.anchorBatch!);
+    const { network, options } = this;
+    this.anchor = nextPoint(network, this.anchorParams!, this.anchorBatch!, this.anchor, options.device);
     this.make(this.eps);
     this.anchorParams = this.anchorBatch = null;
   }
@@ -257,6 +268,7 @@ class DampedNewton implements Optimizer {
   }
 
   private lossAt(params: Float64Array, batch: Batch): number {
+    if (this.current !== null) return this.current.lossAt(params);
     let check = 0;
     for (let i = 0; i < params.length; i++) check += params[i] - params[i];
     return check === 0 ? this.network.evaluate(params, batch).loss : Infinity;
@@ -342,7 +354,8 @@ class DampedNewton implements Optimizer {
     this.held?.dispose();
     this.held = null;
     this.anchor?.dispose();
-    this.anchor = null;
+    this.spare?.dispose();
+    this.anchor = this.current = this.spare = null;
   }
 }
 
