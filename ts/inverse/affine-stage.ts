@@ -23,8 +23,9 @@
 import { kernels, Lower, No, Right, Yes, type Real } from '../native/index.js';
 import { SymmetricFactor } from '../linalg/symmetric-factor.js';
 import { affineInverse } from './affine-inverse.js';
+import type { Arena } from './arena.js';
 import { inputBasis } from './input-basis.js';
-import { allocate, type StagePoint } from './stage-point.js';
+import type { StagePoint } from './stage-point.js';
 import type { FactorTotals, FactorWorkspace, InverseBlockTarget, SolveWorkspace, Stage } from './stage.js';
 
 export class AffineStage implements Stage {
@@ -48,11 +49,17 @@ export class AffineStage implements Stage {
   private readonly r: Real;
   private readonly gx: SymmetricFactor;
   private readonly half: Real;
-  private readonly single: boolean;
   private eps = 0;
 
-  constructor(point: StagePoint, params: Real, samples: number, first: boolean, gaussNewton: boolean, single: boolean) {
-    this.single = single;
+  /** @param arena for what is kept, in the precision of the factor */
+  constructor(
+    point: StagePoint,
+    params: Real,
+    samples: number,
+    first: boolean,
+    gaussNewton: boolean,
+    private readonly arena: Arena,
+  ) {
     const { layer } = point;
     this.point = point;
     this.params = params;
@@ -64,10 +71,15 @@ export class AffineStage implements Stage {
     this.rows = samples * layer.units;
     this.previousRows = first ? 0 : samples * layer.inputs;
     this.controls = layer.units * this.q;
-    this.basis = this.q < this.fan ? allocate(single, this.fan * this.q) : null;
-    this.r = allocate(single, samples * this.q);
-    this.gx = new SymmetricFactor(this.controls, allocate(single, this.controls * this.controls));
-    this.half = allocate(single, this.controls * this.previousRows);
+    this.basis = this.q < this.fan ? arena.take(this.fan * this.q) : null;
+    this.r = arena.take(samples * this.q);
+    this.gx = new SymmetricFactor(
+      this.controls,
+      arena.take(this.controls * this.controls),
+      0,
+      arena.take(this.controls),
+    );
+    this.half = arena.take(this.controls * this.previousRows);
     this.scratch = [
       Math.max(this.controls * this.rows, layer.residual ? this.rows * this.rows : 0),
       Math.max(this.rows * this.q, this.rows * this.previousRows, layer.residual ? this.rows * this.rows : 0),
@@ -97,7 +109,7 @@ export class AffineStage implements Stage {
     const { inputs } = point.layer;
     inputBasis(point, samples, basis, r);
     if (basis === null || !this.needsComplement) return;
-    const complement = (this.complement ??= allocate(this.single, inputs * inputs));
+    const complement = (this.complement ??= this.arena.take(inputs * inputs));
     complement.fill(0);
     for (let j = 0; j < inputs; j++) complement[j * inputs + j] = 1;
     kernels.gemm(No, Yes, inputs, inputs, q, -1, basis, 0, fan, basis, 0, fan, 1, complement, 0, inputs);

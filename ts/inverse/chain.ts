@@ -7,6 +7,7 @@
 import type { AffinePoint, Linearization } from '../derivatives/index.js';
 import type { Real } from '../native/index.js';
 import { AffineStage } from './affine-stage.js';
+import { Arena } from './arena.js';
 import { allocate, type StagePoint } from './stage-point.js';
 import { GeneralStage } from './general-stage.js';
 import { outputBlocks } from './output-blocks.js';
@@ -45,13 +46,14 @@ export class ChainFactor implements RawFactor {
     const gaussNewton = matrix === 'gauss-newton';
     const { layers, samples } = point;
     const params = single ? Float32Array.from(point.params) : point.params;
+    const arena = new Arena(single);
     let states = samples * point.network.outputs;
     for (let l = 0; l < layers.length; l++) {
       const layer = layers[l];
       const stage =
         general || layer.kind === 'custom'
           ? new GeneralStage(point, l, gaussNewton, single)
-          : new AffineStage(inPrecision(layer, single), params, samples, l === 0, gaussNewton, single);
+          : new AffineStage(inPrecision(layer, single), params, samples, l === 0, gaussNewton, arena);
       stage.prepare();
       this.stages.push(stage);
       states = Math.max(states, stage.rows, stage.previousRows);

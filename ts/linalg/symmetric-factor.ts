@@ -38,12 +38,20 @@ export class SymmetricFactor {
   smallestPivot = 0;
   largestPivot = 0;
 
-  /** @param a storage of n x n numbers from `offset` (default float64), leading dimension n; it stays in use until the next factorization */
-  constructor(n: number, a: Real = new Float64Array(n * n), offset = 0) {
+  /**
+   * @param a storage of n x n numbers from `offset` (default float64), leading dimension n; it stays in use until the next factorization
+   * @param diagonal storage of n numbers of the same type
+   */
+  constructor(
+    n: number,
+    a: Real = new Float64Array(n * n),
+    offset = 0,
+    diagonal: Real = a instanceof Float64Array ? new Float64Array(n) : new Float32Array(n),
+  ) {
     this.n = n;
     this.a = a;
     this.offset = offset;
-    this.diagonal = a instanceof Float64Array ? new Float64Array(n) : new Float32Array(n);
+    this.diagonal = diagonal;
     this.pivots = new Int32Array(n);
   }
 
