@@ -20,8 +20,8 @@ import { createOutputHessian, fillOutputHessian, type OutputHessian } from './ou
 import { productWorkspace } from './product-workspace.js';
 
 /**
- * An affine layer at one point: what derivatives need of it. Arrays are unit-major, in the memory of the host or (`A` a
- * {@link DeviceSlice}) of a device.
+ * An affine layer at one point: what derivatives need of it. Arrays are unit-major; inside the library also places in the memory of
+ * a device.
  */
 export interface AffinePoint<A = Float64Array> {
   readonly kind: 'affine';
