@@ -58,35 +58,75 @@ void jacobianGram(const JacobianGram<T>& problem) {
   for (std::thread& other : others) other.join();
 }
 
+namespace {
+
+// A block of one cache line by one. Both arrays are touched line by line, each line once: where columns lie a multiple of
+// 4 KB apart, all lines of a block compete for the same few places of the first-level cache.
 template <class T>
-void transpose(std::ptrdiff_t m, std::ptrdiff_t n, const T* a, std::ptrdiff_t lda, T* b, std::ptrdiff_t ldb) {
-  constexpr std::ptrdiff_t kBlock = 16;  // 16 x 16: two sets of sixteen cache lines or two
-  for (std::ptrdiff_t j0 = 0; j0 < n; j0 += kBlock) {
-    const std::ptrdiff_t j1 = std::min(n, j0 + kBlock);
-    for (std::ptrdiff_t i0 = 0; i0 < m; i0 += kBlock) {
-      const std::ptrdiff_t i1 = std::min(m, i0 + kBlock);
-      for (std::ptrdiff_t i = i0; i < i1; i++) {
-        for (std::ptrdiff_t j = j0; j < j1; j++) b[j + i * ldb] = a[i + j * lda];
+constexpr std::ptrdiff_t kLine = 64 / sizeof(T);
+// Blocks of a tile are next to one another in few pages.
+constexpr std::ptrdiff_t kTile = 64;
+
+// B := A^T, rows x cols of A.
+template <class T>
+void transposeBlock(std::ptrdiff_t rows, std::ptrdiff_t cols, const T* a, std::ptrdiff_t lda, T* b, std::ptrdiff_t ldb) {
+  constexpr std::ptrdiff_t L = kLine<T>;
+  if (rows == L && cols == L) {
+    T held[L * L];
+    for (std::ptrdiff_t j = 0; j < L; j++) std::copy_n(a + j * lda, L, held + j * L);
+    for (std::ptrdiff_t i = 0; i < L; i++) {
+      for (std::ptrdiff_t j = 0; j < L; j++) b[j + i * ldb] = held[i + j * L];
+    }
+    return;
+  }
+  for (std::ptrdiff_t i = 0; i < rows; i++) {
+    for (std::ptrdiff_t j = 0; j < cols; j++) b[j + i * ldb] = a[i + j * lda];
+  }
+}
+
+// Calls work(i, rows, j, cols) for the blocks of an m x n matrix, with `lower` for those on the diagonal and below.
+template <class T, class Work>
+void eachBlock(std::ptrdiff_t m, std::ptrdiff_t n, bool lower, Work work) {
+  constexpr std::ptrdiff_t L = kLine<T>;
+  for (std::ptrdiff_t jTile = 0; jTile < n; jTile += kTile) {
+    for (std::ptrdiff_t iTile = lower ? jTile : 0; iTile < m; iTile += kTile) {
+      for (std::ptrdiff_t j = jTile; j < std::min(n, jTile + kTile); j += L) {
+        for (std::ptrdiff_t i = lower ? std::max(iTile, j) : iTile; i < std::min(m, iTile + kTile); i += L) {
+          work(i, std::min(L, m - i), j, std::min(L, n - j));
+        }
       }
     }
   }
 }
 
+}  // namespace
+
+template <class T>
+void transpose(std::ptrdiff_t m, std::ptrdiff_t n, const T* a, std::ptrdiff_t lda, T* b, std::ptrdiff_t ldb) {
+  eachBlock<T>(m, n, false, [&](std::ptrdiff_t i, std::ptrdiff_t rows, std::ptrdiff_t j, std::ptrdiff_t cols) {
+    transposeBlock(rows, cols, a + i + j * lda, lda, b + j + i * ldb, ldb);
+  });
+}
+
 template <class T>
 void symmetrize(int upper, std::ptrdiff_t n, T* a, std::ptrdiff_t lda) {
-  constexpr std::ptrdiff_t kBlock = 16;
-  for (std::ptrdiff_t j0 = 0; j0 < n; j0 += kBlock) {
-    const std::ptrdiff_t j1 = std::min(n, j0 + kBlock);
-    for (std::ptrdiff_t i0 = j0; i0 < n; i0 += kBlock) {
-      const std::ptrdiff_t i1 = std::min(n, i0 + kBlock);
-      for (std::ptrdiff_t j = j0; j < j1; j++) {
-        for (std::ptrdiff_t i = std::max(i0, j + 1); i < i1; i++) {
-          if (upper) a[i + j * lda] = a[j + i * lda];
-          else a[j + i * lda] = a[i + j * lda];
-        }
+  eachBlock<T>(n, n, true, [&](std::ptrdiff_t i, std::ptrdiff_t rows, std::ptrdiff_t j, std::ptrdiff_t cols) {
+    T* below = a + i + j * lda;
+    T* above = a + j + i * lda;
+    if (i != j) {
+      if (upper) transposeBlock(cols, rows, above, lda, below, lda);
+      else transposeBlock(rows, cols, below, lda, above, lda);
+      return;
+    }
+    for (std::ptrdiff_t c = 0; c < cols; c++) {
+      for (std::ptrdiff_t r = c + 1; r < rows; r++) {
+        T& lowerEntry = below[r + c * lda];
+        T& upperEntry = below[c + r * lda];
+        if (upper) lowerEntry = upperEntry;
+        else upperEntry = lowerEntry;
       }
     }
-  }
+  });
 }
 
 #define INSTANTIATE(T)                                                                                     \

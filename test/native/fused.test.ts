@@ -14,6 +14,9 @@ const shapes = [
   [2, 5],
   [16, 16],
   [33, 47],
+  // beyond a tile of 64, with whole blocks and without
+  [70, 131],
+  [192, 64],
 ] as const;
 
 forEachKernelSet('fused kernels', (kernels, type, epsilon) => {
@@ -34,7 +37,7 @@ forEachKernelSet('fused kernels', (kernels, type, epsilon) => {
 
   it('symmetrize', () => {
     for (const uplo of flags)
-      for (const n of [0, 1, 5, 16, 37]) {
+      for (const n of [0, 1, 5, 16, 37, 64, 131, 200]) {
         const a = block(n, n),
           before = a.copy();
         kernels.symmetrize(uplo, n, a.data, a.offset, a.ld);
@@ -133,7 +136,7 @@ forEachKernelSet('fused kernels', (kernels, type, epsilon) => {
   });
 
   it('jacobianGram: lower triangle, any number of samples, outputs and widths', () => {
-    // Below, at and beyond the tile order of 64; with and without whole vectors; no layer, width 0.
+    // Below and beyond tiles of at most 192, by samples and across outputs; with and without whole vectors; no layer, width 0.
     const cases: [number, number, number[], number[]?][] = [
       // Gram matrices given by their factors
       [3, 2, [4, 1], [2, 3]],
@@ -149,6 +152,8 @@ forEachKernelSet('fused kernels', (kernels, type, epsilon) => {
       [8, 10, [5, 4]],
       [5, 13, [3, 2, 1]],
       [31, 3, [4]],
+      [25, 11, [3, 2]],
+      [400, 1, [2]],
       [32, 3, [7, 2]],
       [40, 2, [3]],
       [64, 2, [16, 10, 3]],
