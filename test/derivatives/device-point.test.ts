@@ -233,7 +233,7 @@ describe('linearizations on a device', () => {
     const device = createHostDevice();
     const start = custom.initialize({ seed: 1 });
     const batch = { inputs: Float64Array.of(1, 2), targets: Float64Array.of(3) };
-    expect(custom.linearize(start, batch, { device }).layersOn(device)).to.equal(null);
+    expect(custom.linearize(start, batch, { device }).on(device)).to.equal(null);
     expect(device.memory().buffers).to.equal(0);
     if (card.available) return;
     expect(() => network.linearize(params, data, { device: 'cuda' }))

@@ -5,7 +5,7 @@
  * The Hessian is that of the average loss over the batch, for any N, plus the L2 term's diagonal.
  */
 import { failRange, firstNonFinite } from '../checks.js';
-import type { DeviceKernels, DeviceSlice } from '../device/index.js';
+import type { DeviceKernels } from '../device/index.js';
 import { DeepHessianError } from '../errors.js';
 import { kernels } from '../native/index.js';
 import type { Batch } from '../network/batch.js';
@@ -16,7 +16,7 @@ import { denseFromProducts, denseGaussNewton, outputJacobian } from './dense.js'
 import { DevicePointStore } from './device-point.js';
 import type { DeviceProduct } from './device-products.js';
 import { layerBlocks, type LayerBlocks } from './layer-blocks.js';
-import { type DeviceAffinePoint, type LayerPoint, PointStore } from './layer-point.js';
+import { type LayerPoint, PointStore } from './layer-point.js';
 import { multiplyOutputHessian, type OutputHessian } from './output-hessian.js';
 import { Product } from './products.js';
 
@@ -138,7 +138,10 @@ export class Linearization {
     return dataLoss + network.penalty(params);
   }
 
-  /** Outputs on the same batch at other parameters (length P, finite), unit-major N x K. The point stays as it is. */
+  /**
+   * Outputs on the same batch at other parameters (length P, finite), unit-major N x K. The point stays as it is.
+   * @internal
+   */
   outputsAt(params: Float64Array): Float64Array {
     const { network, batch, samples } = this;
     checkVectorFast('Linearization.outputsAt', 'params', params, network.parameterCount);
@@ -153,21 +156,12 @@ export class Linearization {
   }
 
   /**
-   * The layers as they are in the memory of `device`, for work there; null where this point is not.
+   * Parameters and layers as they are in the memory of `device`, for work there; null where this point is not.
    * @internal
    */
-  layersOn(device: DeviceKernels): readonly DeviceAffinePoint[] | null {
+  on(device: DeviceKernels): Pick<DevicePointStore, 'parameters' | 'there'> | null {
     const store = this.held();
-    return store instanceof DevicePointStore && store.device === device ? store.there : null;
-  }
-
-  /**
-   * The parameters in the memory of `device`, or in the host's where this point is not there.
-   * @internal
-   */
-  paramsOn(device: DeviceKernels): DeviceSlice | Float64Array {
-    const store = this.held();
-    return store instanceof DevicePointStore && store.device === device ? store.parameters : store.params;
+    return store instanceof DevicePointStore && store.device === device ? store : null;
   }
 
   /**

@@ -93,7 +93,8 @@ export class DeviceChainFactor implements RawFactor {
       device.fill(lengths.ones, 1, this.at('ones'), 0);
       device.fill(lengths.identities, 0, this.at('identities'), 0);
       for (const [order, at] of identities) device.addDiagonal(order, 1, this.at('identities'), at, order);
-      this.mover.take(point.paramsOn(device), this.at('parameters'), 0, network.parameterCount);
+      const there = point.on(device);
+      this.mover.take(there?.parameters ?? point.params, this.at('parameters'), 0, network.parameterCount);
       this.mover.upload(outputBlocks(point), this.at('outputBlocks'));
       for (const [l, plan] of stages.entries()) {
         if (plan.kind === 'general') {
@@ -103,7 +104,7 @@ export class DeviceChainFactor implements RawFactor {
         } else {
           const here = point.layers[l] as AffinePoint;
           const stage = new DeviceAffineStage(memory, plan, here.linear);
-          stage.upload(here, point.layersOn(device)?.[l] ?? here, this.mover);
+          stage.upload(here, there?.there[l] ?? here, this.mover);
           this.stages.push(stage);
         }
       }

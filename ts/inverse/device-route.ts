@@ -156,7 +156,7 @@ export function deviceRoute(
     if (isChain(estimate.method)) return chainWork(network, samples, matrix, estimate);
     return estimate.method === 'dense'
       ? denseWork(network, estimate)
-      : sampleSpaceWork(network, samples, point.layersOn(there.device) !== null);
+      : sampleSpaceWork(network, samples, point.on(there.device) !== null);
   })();
   const chosen = chooseDevice(operation, wanted, work, cpu.seconds);
   if (chosen.device === null) return { raw: null, reason: chosen.reason };

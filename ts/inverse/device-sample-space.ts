@@ -211,9 +211,10 @@ export class DeviceSampleSpaceFactor implements RawFactor {
     const slopes = this.at('slopes');
     const parameters = this.at('parameters');
     const L = network.layers.length;
+    const there = point.on(device);
     const layers: readonly AffinePoint<Float64Array | DeviceSlice>[] =
-      point.layersOn(device) ?? (point.layers as readonly AffinePoint[]);
-    mover.take(point.paramsOn(device), parameters, 0, network.parameterCount);
+      there?.there ?? (point.layers as readonly AffinePoint[]);
+    mover.take(there?.parameters ?? point.params, parameters, 0, network.parameterCount);
     outputRows(network, point, this.outputFactor, 0);
     mover.upload(this.outputFactor, d, dOffsets[L - 1]);
     for (let l = L - 1; l >= 0; l--) {
