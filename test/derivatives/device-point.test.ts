@@ -9,7 +9,7 @@ import { DeepHessianError } from '../../ts/errors.js';
 import { activationCodes, type ActivationName } from '../../ts/native/kernels.js';
 import type { BatchData, LayerSpec } from '../../ts/network/index.js';
 import { Random } from '../../ts/random.js';
-import { card, devices, sayWithoutCard } from '../helpers/devices.js';
+import { card, devices, emulated, sayWithoutCard, useDevice } from '../helpers/devices.js';
 import { gatedLayer } from '../helpers/smooth-layers.js';
 
 interface Problem {
@@ -48,8 +48,7 @@ function problem(seed: number): Problem {
 }
 
 const problems = Array.from({ length: 36 }, (_, seed) => problem(seed));
-/** All on a real device; an emulated card is two hundred times slower. */
-const emulated = (device: DeviceKernels): boolean => device.name === 'Emulated card';
+/** All on a real device. */
 const some = (device: DeviceKernels): Problem[] => (emulated(device) ? [10, 13, 24].map((i) => problems[i]) : problems);
 
 function close(a: Float64Array, b: Float64Array, label: string): void {
@@ -103,9 +102,7 @@ describe('linearizations on a device', () => {
   for (const [name, open] of devices) {
     describe(name, () => {
       let device: DeviceKernels;
-      before(() => (device = open()));
-      after(() => device.dispose());
-      afterEach(() => expect(device.memory().buffers).to.equal(0));
+      useDevice(open, (opened) => (device = opened));
 
       it('are those of the host: values, derivatives, products and the arrays of every layer', () => {
         for (const [i, each] of some(device).entries()) {

@@ -19,13 +19,12 @@ import type { LayerSpec, SmoothLayer } from '../../ts/network/index.js';
 import { Random } from '../../ts/random.js';
 import { goldenCases, relativeError } from '../helpers/golden.js';
 import { couplingLayer, gatedLayer } from '../helpers/smooth-layers.js';
-import { devices, sayWithoutCard } from '../helpers/devices.js';
+import { devices, emulated, sayWithoutCard, useDevice } from '../helpers/devices.js';
 import { describeShape, randomPoint, shapes } from './helpers.js';
 
 const matrices = ['hessian', 'gauss-newton'] as const;
 
-const emulated = (device: DeviceKernels): boolean => device.name === 'Emulated card';
-/** Everything on a real device; an emulated card is two hundred times slower. */
+/** Everything on a real device. */
 const some = <T>(all: readonly T[], device: DeviceKernels, every: number): T[] =>
   emulated(device) ? all.filter((_, i) => i % every === 0) : [...all];
 
@@ -157,9 +156,7 @@ describe('the recursion over the layers on a device', () => {
   for (const [name, open] of devices) {
     describe(name, () => {
       let device: DeviceKernels;
-      before(() => (device = open()));
-      after(() => device.dispose());
-      afterEach(() => expect(device.memory().buffers).to.equal(0));
+      useDevice(open, (opened) => (device = opened));
 
       it('solutions, inertia and determinants of every shape are those of the CPU and of the dense matrix', () => {
         for (const shape of some(shapes, device, 17)) {

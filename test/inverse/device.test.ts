@@ -14,7 +14,7 @@ import {
   type Factor,
 } from '../../ts/inverse/index.js';
 import { Random } from '../../ts/random.js';
-import { card, devices, sayWithoutCard } from '../helpers/devices.js';
+import { card, devices, emulated, sayWithoutCard, useDevice } from '../helpers/devices.js';
 import { describeShape, randomPoint, shapes } from './helpers.js';
 
 function relative(a: Float64Array, b: Float64Array): number {
@@ -26,9 +26,9 @@ function relative(a: Float64Array, b: Float64Array): number {
   return difference / size;
 }
 
-/** Every shape on a real device; an emulated card is two hundred times slower. */
+/** Every shape on a real device. */
 const some = <T>(all: readonly T[], device: DeviceKernels, every: number): T[] =>
-  all.filter((_, i) => i % (device.name === 'Emulated card' ? 9 * every : every) === 0);
+  all.filter((_, i) => i % (emulated(device) ? 9 * every : every) === 0);
 
 const randomVector = (n: number, seed = 3): Float64Array => new Random(seed).normals(new Float64Array(n));
 
@@ -38,9 +38,7 @@ describe('factors on a device', () => {
   for (const [name, open] of devices) {
     describe(name, () => {
       let device: DeviceKernels;
-      before(() => (device = open()));
-      after(() => device.dispose());
-      afterEach(() => expect(device.memory().buffers).to.equal(0));
+      useDevice(open, (opened) => (device = opened));
 
       it('sample space: steps, solves and determinants of every shape are those of the CPU', () => {
         for (const shape of some(shapes, device, 1)) {

@@ -13,17 +13,16 @@ import type { Batch } from '../network/batch.js';
 import type { AffineLayer } from '../network/layers.js';
 import { lossOfOutputs } from '../network/losses.js';
 import type { NetworkModel } from '../network/network.js';
-import { DeviceProduct, productLengths } from './device-products.js';
+import { DeviceProduct, layerSizes, productLengths } from './device-products.js';
 import type { AffinePoint, DeviceAffinePoint } from './layer-point.js';
-import { createOutputHessian, fillOutputHessian, type OutputHessian } from './output-hessian.js';
+import { createOutputHessian, fillOutputHessian, outputHessianLength, type OutputHessian } from './output-hessian.js';
 
 type BufferName =
   'parameters' | 'gradient' | 'states' | 'slopes' | 'curvatures' | 'deltas' | 'scratch' | 'first' | 'second';
 
 function lengths(network: NetworkModel, samples: number): Record<BufferName, number> {
-  const { layers, parameterCount: P, inputs } = network;
-  const units = layers.reduce((sum, layer) => sum + layer.units, 0);
-  const widest = layers.reduce((most, layer) => Math.max(most, layer.units), 0);
+  const { parameterCount: P, inputs } = network;
+  const { units, widest } = layerSizes(network);
   const all = samples * units;
   return {
     parameters: P,
@@ -128,7 +127,7 @@ export class DevicePointStore {
   /** For the host: every array is fetched when it is first read. */
   readonly points: readonly FetchedPoint[];
   /** On the device. */
-  readonly there: readonly DeviceAffinePoint[];
+  readonly layers: readonly DeviceAffinePoint[];
   readonly outputHessian: OutputHessian;
   /** z_L, unit-major N x K. */
   readonly outputs: Float64Array;
@@ -144,7 +143,9 @@ export class DevicePointStore {
     readonly network: NetworkModel,
     readonly samples: number,
   ) {
-    const { loss, outputs: K, parameterCount: P } = network;
+    const { loss, outputs: K, parameterCount: P, customLayers } = network;
+    if (customLayers.length > 0)
+      throw new DeepHessianError('unsupported', `layer ${customLayers[0]} is a custom layer, which the host computes`);
     const sizes = lengths(network, samples);
     const buffers = (this.buffers = new DeviceBuffers(device, 'float64', sizes));
     this.params = new Float64Array(P);
@@ -152,14 +153,12 @@ export class DevicePointStore {
     this.outputs = new Float64Array(samples * K);
     this.adjoint = new Float64Array(samples * K);
     this.outputHessian = createOutputHessian(loss, samples, K);
-    const there: DeviceAffinePoint[] = [];
+    const layers: DeviceAffinePoint[] = [];
     const points: FetchedPoint[] = [];
     let inputAt = 0;
     let outputAt = samples * network.inputs;
     let unitAt = 0;
-    for (const [l, layer] of network.layers.entries()) {
-      if (layer.kind !== 'affine')
-        throw new DeepHessianError('unsupported', `layer ${l} is a custom layer, which the host computes`);
+    for (const [l, layer] of (network.layers as readonly AffineLayer[]).entries()) {
       const at = (name: BufferName, offset: number): DeviceSlice => ({ buffer: buffers.at(name), offset });
       const point: DeviceAffinePoint = {
         kind: 'affine',
@@ -171,7 +170,7 @@ export class DevicePointStore {
         curvature: at('curvatures', unitAt),
         delta: at('deltas', unitAt),
       };
-      there.push(point);
+      layers.push(point);
       points.push(
         new FetchedPoint(device, point, samples, () => (l === 0 ? this.batch!.inputs : this.points[l - 1].output)),
       );
@@ -179,7 +178,7 @@ export class DevicePointStore {
       outputAt += samples * layer.units;
       unitAt += samples * layer.units;
     }
-    this.there = there;
+    this.layers = layers;
     this.points = points;
     try {
       // As on the host: a linear layer has slope one, a piecewise linear one curvature zero.
@@ -193,9 +192,7 @@ export class DevicePointStore {
 
   /** Bytes of host memory now. */
   get bytes(): number {
-    const q = this.outputHessian;
-    let doubles = 2 * this.params.length + 2 * this.outputs.length;
-    doubles += q.kind === 'diagonal' ? q.q.length : q.p.length + q.scale.length;
+    const doubles = 2 * this.params.length + 2 * this.outputs.length + outputHessianLength(this.outputHessian);
     return 8 * doubles + this.points.reduce((sum, point) => sum + point.bytes, 0);
   }
 
@@ -211,7 +208,7 @@ export class DevicePointStore {
 
   /** Both passes at (params, batch); returns the data loss. The gradient is that of the data loss. */
   fill(params: Float64Array, batch: Batch): number {
-    const { device, network, samples, there, outputs, outputHessian: q, adjoint, buffers } = this;
+    const { device, network, samples, layers, outputs, outputHessian: q, adjoint, buffers } = this;
     for (const point of this.points) point.expire();
     this.params.set(params);
     const parameters = buffers.at('parameters');
@@ -222,11 +219,11 @@ export class DevicePointStore {
       device.upload(batch.inputs, states);
       this.batch = batch;
     }
-    for (const { layer, input, output, slope, curvature } of there) {
+    for (const { layer, input, output, slope, curvature } of layers) {
       // act'' waits in `curvature` for the adjoint of the backward pass.
       this.forward(layer, parameters, input, output, slope, layer.piecewiseLinear ? null : curvature);
     }
-    device.download(states, outputs, there[there.length - 1].output.offset);
+    device.download(states, outputs, layers[layers.length - 1].output.offset);
     const { loss, outputs: K } = network;
     const dataLoss = lossOfOutputs(loss, samples, K, outputs, batch, 0, adjoint, q.kind === 'softmax' ? q.p : null);
     fillOutputHessian(q, loss, K, outputs, batch);
@@ -237,14 +234,14 @@ export class DevicePointStore {
 
   /** Outputs of the same batch at other parameters, unit-major N x K, into `out`. The point stays as it is. */
   outputsAt(params: Float64Array, out: Float64Array): void {
-    const { device, there, buffers } = this;
+    const { device, layers, buffers } = this;
     // Where the gradient was: it has been fetched.
     const parameters = buffers.at('gradient');
     device.upload(params, parameters);
-    let input = there[0].input;
+    let input = layers[0].input;
     let output: DeviceSlice = { buffer: buffers.at('first'), offset: 0 };
     let spare: DeviceSlice = { buffer: buffers.at('second'), offset: 0 };
-    for (const { layer } of there) {
+    for (const { layer } of layers) {
       this.forward(layer, parameters, input, output, null, null);
       input = output;
       [output, spare] = [spare, output];
@@ -289,13 +286,13 @@ export class DevicePointStore {
 
   /** The adjoints of all layers and the gradient, from dLoss/dz_L in `adjoint`. */
   private backward(parameters: DeviceBuffer, states: DeviceBuffer): void {
-    const { device, samples: N, there, buffers } = this;
+    const { device, samples: N, layers, buffers } = this;
     const lambda = buffers.at('first');
     const gradient = buffers.at('gradient');
     const [slopes, curvatures, deltas] = [buffers.at('slopes'), buffers.at('curvatures'), buffers.at('deltas')];
     device.upload(this.adjoint, lambda);
-    for (let l = there.length - 1; l >= 0; l--) {
-      const { layer, input, slope } = there[l];
+    for (let l = layers.length - 1; l >= 0; l--) {
+      const { layer, input, slope } = layers[l];
       const { inputs: a, units: h, weightOffset, biasOffset, linear, piecewiseLinear, residual } = layer;
       const size = N * h;
       const at = slope.offset;

@@ -16,11 +16,18 @@ const mostColumns = 32;
 /** Numbers up to which more vectors pass at once: 256 MB of tangents. */
 const tangentNumbers = 2 ** 25;
 
+/** Units of all layers, and of the widest. */
+export function layerSizes({ layers }: NetworkModel): { units: number; widest: number } {
+  return {
+    units: layers.reduce((sum, layer) => sum + layer.units, 0),
+    widest: layers.reduce((most, layer) => Math.max(most, layer.units), 0),
+  };
+}
+
 /** Numbers of device memory for products with m vectors at a time. */
 export function productLengths(network: NetworkModel, samples: number, m: number): Record<BufferName, number> {
-  const { layers, parameterCount: P } = network;
-  const units = layers.reduce((sum, layer) => sum + layer.units, 0);
-  const widest = layers.reduce((most, layer) => Math.max(most, layer.units), 0);
+  const { parameterCount: P } = network;
+  const { units, widest } = layerSizes(network);
   return {
     vectors: P * m,
     products: P * m,
@@ -101,25 +108,25 @@ export class DeviceProduct {
 
   /** The tangents of the outputs. */
   private fetchTop(m: number, out: Float64Array): void {
-    const { device, there, samples: N, network } = this.store;
-    const { offset } = there[there.length - 1].slope;
+    const { device, layers, samples: N, network } = this.store;
+    const { offset } = layers[layers.length - 1].slope;
     device.download(this.at('tangents'), out, m * offset, 0, N * network.outputs * m);
   }
 
   /** Y_l and S_l of every layer, m blocks N x h one after the other, at m times the layer's place among the slopes. */
   private tangents(v: Float64Array, m: number): void {
     this.prepare(m);
-    const { device, there, samples: N, network, parameters } = this.store;
+    const { device, layers, samples: N, network, parameters } = this.store;
     const P = network.parameterCount;
     const [vectors, s, y] = [this.at('vectors'), this.at('preactivations'), this.at('tangents')];
     device.upload(v, vectors, 0, 0, P * m);
-    for (const [l, { layer, input, slope }] of there.entries()) {
+    for (const [l, { layer, input, slope }] of layers.entries()) {
       const { inputs: a, units: h, weightOffset, biasOffset, linear, residual } = layer;
       const size = N * h;
       const at = m * slope.offset;
       // prettier-ignore
       device.gemmBatch(No, No, N, h, a, 1, input.buffer, input.offset, N, 0, vectors, weightOffset, a, P, 0, s, at, N, size, m);
-      const below = l > 0 ? m * there[l - 1].slope.offset : -1;
+      const below = l > 0 ? m * layers[l - 1].slope.offset : -1;
       if (below >= 0) {
         // prettier-ignore
         device.gemmBatch(No, No, N, h, a, 1, y, below, N, N * a, parameters.buffer, weightOffset, a, 0, 1, s, at, N, size, m);
@@ -142,12 +149,12 @@ export class DeviceProduct {
 
   /** Reads R_L from `first`, writes `products`. The Gauss-Newton form does not read the vectors. */
   private adjoints(m: number, gaussNewton: boolean): void {
-    const { there } = this.store;
+    const { layers } = this.store;
     let r = this.at('first');
     let t = this.at('second');
-    for (let l = there.length - 1; l >= 0; l--) {
-      const below = l > 0 ? there[l - 1] : null;
-      if (this.adjoint(there[l], below, m, gaussNewton, r, t)) [r, t] = [t, r];
+    for (let l = layers.length - 1; l >= 0; l--) {
+      const below = l > 0 ? layers[l - 1] : null;
+      if (this.adjoint(layers[l], below, m, gaussNewton, r, t)) [r, t] = [t, r];
     }
   }
 

@@ -16,7 +16,7 @@ import { lossOfOutputs } from '../network/losses.js';
 import type { NetworkModel } from '../network/network.js';
 import { copyBlock, hadamard } from '../network/small-blocks.js';
 import { requireDoubles } from './memory.js';
-import { createOutputHessian, fillOutputHessian, type OutputHessian } from './output-hessian.js';
+import { createOutputHessian, fillOutputHessian, outputHessianLength, type OutputHessian } from './output-hessian.js';
 import { productWorkspace } from './product-workspace.js';
 
 /**
@@ -114,9 +114,7 @@ export class PointStore {
   get bytes(): number {
     let doubles = 2 * this.params.length;
     for (const point of this.points) doubles += point.output.length * (point.kind === 'affine' ? 4 : 2);
-    const q = this.outputHessian;
-    doubles += q.kind === 'diagonal' ? q.q.length : q.p.length + q.scale.length;
-    return 8 * doubles;
+    return 8 * (doubles + outputHessianLength(this.outputHessian));
   }
 
   /** z_L, unit-major N x K. */

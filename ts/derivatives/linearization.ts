@@ -159,7 +159,7 @@ export class Linearization {
    * Parameters and layers as they are in the memory of `device`, for work there; null where this point is not.
    * @internal
    */
-  on(device: DeviceKernels): Pick<DevicePointStore, 'parameters' | 'there'> | null {
+  on(device: DeviceKernels): Pick<DevicePointStore, 'parameters' | 'layers'> | null {
     const store = this.held();
     return store instanceof DevicePointStore && store.device === device ? store : null;
   }

@@ -35,6 +35,11 @@ export function createOutputHessian(loss: LossName, samples: number, k: number):
     : { kind: 'diagonal', q: new Float64Array(samples * k) };
 }
 
+/** Numbers that it holds. */
+export function outputHessianLength(q: OutputHessian): number {
+  return q.kind === 'diagonal' ? q.q.length : q.p.length + q.scale.length;
+}
+
 /** Fills Q at `outputs` (unit-major N x K). The probabilities of a softmax form come from the loss and are left alone. */
 export function fillOutputHessian(
   hessian: OutputHessian,

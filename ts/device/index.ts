@@ -2,7 +2,7 @@
 export type { DeviceKernels, DeviceMemory, HostArray } from './device.js';
 export { operationNames, type DeviceBuffer, type DeviceOperations, type ElementType } from './operations.js';
 export { DeviceBuffers, type DeviceSlice } from './buffers.js';
-export { hasRoom } from './room.js';
+export { hasRoom, shortage } from './room.js';
 export { createHostDevice, type HostDeviceOptions } from './host.js';
 export { openCudaDevice, type CudaDevice, type CudaDeviceOptions } from './cuda.js';
 export { instrument, type DeviceCounters } from './instrumented.js';

@@ -3,6 +3,11 @@ import { DeepHessianError } from '../errors.js';
 import { formatBytes } from '../units.js';
 import type { DeviceKernels } from './device.js';
 
+/** What there is too little of, in words. */
+export function shortage(device: DeviceKernels, bytes: number, free: number): string {
+  return `needs ${formatBytes(bytes)} but ${formatBytes(free)} of ${device.name} is free`;
+}
+
 /**
  * Whether `bytes` are free.
  *
@@ -16,7 +21,7 @@ export function hasRoom(device: DeviceKernels, bytes: number, what: string, opti
   if (optional) return false;
   throw new DeepHessianError(
     'out-of-memory',
-    `${what} needs ${formatBytes(bytes)} but ${formatBytes(free)} of ${device.name} is free; use fewer samples or the CPU`,
+    `${what} ${shortage(device, bytes, free)}; use fewer samples or the CPU`,
     { bytes, free },
   );
 }

@@ -104,7 +104,7 @@ export class DeviceChainFactor implements RawFactor {
         } else {
           const here = point.layers[l] as AffinePoint;
           const stage = new DeviceAffineStage(memory, plan, here.linear);
-          stage.upload(here, there?.there[l] ?? here, this.mover);
+          stage.upload(here, there?.layers[l] ?? here, this.mover);
           this.stages.push(stage);
         }
       }

@@ -5,9 +5,8 @@
  * derivatives, and the matrix of the dense route.
  */
 import type { Linearization } from '../derivatives/index.js';
-import { chooseDevice, type DeviceKernels, type DeviceName, type DeviceWork } from '../device/index.js';
+import { chooseDevice, shortage, type DeviceKernels, type DeviceName, type DeviceWork } from '../device/index.js';
 import { DeepHessianError } from '../errors.js';
-import { formatBytes } from '../units.js';
 import {
   basisSeconds,
   derivativeBlockSeconds,
@@ -145,7 +144,7 @@ export function deviceRoute(
   const estimate = usable.find(({ method: m }) => bytesOf(m) <= free);
   if (estimate === undefined) {
     const bytes = bytesOf(usable[0].method);
-    const reason = `needs ${formatBytes(bytes)} but ${formatBytes(free)} of ${there.device.name} is free`;
+    const reason = shortage(there.device, bytes, free);
     if (wanted === 'auto') return { raw: null, reason };
     throw new DeepHessianError('out-of-memory', `${operation}: ${reason}; use fewer samples or the CPU`, {
       bytes,

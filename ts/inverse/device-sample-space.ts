@@ -213,7 +213,7 @@ export class DeviceSampleSpaceFactor implements RawFactor {
     const L = network.layers.length;
     const there = point.on(device);
     const layers: readonly AffinePoint<Float64Array | DeviceSlice>[] =
-      there?.there ?? (point.layers as readonly AffinePoint[]);
+      there?.layers ?? (point.layers as readonly AffinePoint[]);
     mover.take(there?.parameters ?? point.params, parameters, 0, network.parameterCount);
     outputRows(network, point, this.outputFactor, 0);
     mover.upload(this.outputFactor, d, dOffsets[L - 1]);

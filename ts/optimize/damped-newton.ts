@@ -17,7 +17,16 @@
  * For fixed batches and large, slowly changing ones, where a factor costs as much as many gradients. Not for small streaming batches (the
  * inverse Hessian of one batch is not that of the next), and newton or gauss-newton go further at every refresh.
  */
-import { checkBoolean, checkInteger, checkObject, checkOneOf, checkPositive, failRange, failType } from '../checks.js';
+import {
+  checkBoolean,
+  checkInteger,
+  checkObject,
+  checkOneOf,
+  checkPositive,
+  failRange,
+  failType,
+  firstNonFinite,
+} from '../checks.js';
 import type { Linearization, Network } from '../derivatives/index.js';
 import type { DeviceKernels, DeviceName } from '../device/index.js';
 import { DeepHessianError } from '../errors.js';
@@ -269,9 +278,7 @@ class DampedNewton implements Optimizer {
 
   private lossAt(params: Float64Array, batch: Batch): number {
     if (this.current !== null) return this.current.lossAt(params);
-    let check = 0;
-    for (let i = 0; i < params.length; i++) check += params[i] - params[i];
-    return check === 0 ? this.network.evaluate(params, batch).loss : Infinity;
+    return firstNonFinite(params) < 0 ? this.network.evaluate(params, batch).loss : Infinity;
   }
 
   /** The factor is stored as the point and batch it was made at. */

@@ -243,7 +243,6 @@ class HessianFree implements Optimizer {
       if (rho > 0.25) this.lambda = Math.min(options.maximumDamping, this.lambda * 1.5);
       return;
     }
-    this.lossAt(params, x, scale, point);
     params.set(trial);
     report.accepted = true;
     report.scale = scale;

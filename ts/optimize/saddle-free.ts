@@ -134,12 +134,8 @@ class SaddleFree implements Optimizer {
         predicted += weights[i] * along[i] - 0.5 * size * weights[i] * weights[i];
       }
       combine(weights, x);
-      let check = 0;
-      for (let i = 0; i < P; i++) {
-        trial[i] = params[i] - x[i];
-        check += trial[i] - trial[i];
-      }
-      const after = check === 0 ? network.evaluate(trial, point.batch).loss : Infinity;
+      for (let i = 0; i < P; i++) trial[i] = params[i] - x[i];
+      const after = point.lossAt(trial);
       const rho = (loss - after + slack) / (predicted + slack);
       report.gainRatio = Number.isFinite(rho) ? rho : -1;
       if (rho > options.accept && after <= loss + slack) {
